@@ -1,0 +1,37 @@
+// Content files: the bytes of a shared memory or of a deleted file, as a sparse file.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/page_source.h"
+#include "base/progress.h"
+#include "image/written_file.h"
+#include "proto/snapshot.pb.h"
+
+namespace torpor::image {
+
+// "shared-<id>.mem" and "saved-<id>.bin".
+std::string shared_memory_name(std::uint64_t id);
+std::string saved_file_name(std::uint64_t id);
+
+struct ContentFile {
+  WrittenFile file;
+  std::vector<snapshot::Extent> extents;  // sorted; at most 1 MiB each; all else is zeros
+};
+
+// Of the first `size` bytes of `source_fd` (readable; its position is not moved ... by us; holes
+// are found with SEEK_DATA on an own description where /proc allows it). Throws Error io,
+// Cancelled.
+ContentFile write_content(int source_fd, std::uint64_t size, int directory_fd,
+                          const std::string& name, base::Progress& progress,
+                          const WriteOptions& options = {});
+
+// Of the pages [start, start + size) of `source`; offset 0 of the file is `start`. `size` is
+// page-aligned.
+ContentFile write_content(base::PageSource& source, std::uint64_t start, std::uint64_t size,
+                          int directory_fd, const std::string& name, base::Progress& progress,
+                          const WriteOptions& options = {});
+
+}  // namespace torpor::image
