@@ -15,17 +15,17 @@ namespace torpor::base {
 // Exit codes of every command. They are part of the interface: never renumber. They lie above the
 // range that programs use themselves, because `launch` and `restart` exit with the program's own.
 enum class ErrorCode : int {
-  usage = 100,          // the command line is wrong
-  refused = 101,        // the program has something that cannot be saved or restored (I5)
-  not_found = 102,      // no such computation, image, generation, process
-  permission = 103,     // the kernel does not let this user do it
-  bad_image = 104,      // damaged, truncated or newer image (I6)
-  io = 105,             // reading or writing failed: disk full, unreadable ...
-  host_lacks = 106,     // this host lacks a kernel or CPU feature that is needed
-  program_gone = 107,   // the program ended meanwhile
-  conflict = 108,       // taken: a name, a pid, an address, a second restart
-  timeout = 109,        // something did not happen in its bounded time
-  internal = 110,       // a bug of torpor
+  usage = 100,         // the command line is wrong
+  refused = 101,       // the program has something that cannot be saved or restored (I5)
+  not_found = 102,     // no such computation, image, generation, process
+  permission = 103,    // the kernel does not let this user do it
+  bad_image = 104,     // damaged, truncated or newer image (I6)
+  io = 105,            // reading or writing failed: disk full, unreadable ...
+  host_lacks = 106,    // this host lacks a kernel or CPU feature that is needed
+  program_gone = 107,  // the program ended meanwhile
+  conflict = 108,      // taken: a name, a pid, an address, a second restart
+  timeout = 109,       // something did not happen in its bounded time
+  internal = 110,      // a bug of torpor
 };
 
 // Stable lower-case name of the code, for --json.
