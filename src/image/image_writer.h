@@ -43,8 +43,7 @@ class ImageWriter {
   [[nodiscard]] std::uint64_t generation() const { return generation_; }
 
   // Every file that was written into the directory must be added, or commit() will not know of it.
-  // May be called from several threads? No: from one. Keeps at most 128 descriptors open, and syncs
-  // the oldest files when there are more.
+  // Keeps at most 128 descriptors open: syncs the oldest files when there are more.
   void add(WrittenFile file);
 
   // Fills in the manifest's format_version, name, generation and files, and brings everything to

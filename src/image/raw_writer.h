@@ -21,9 +21,9 @@ struct ContentFile {
   std::vector<snapshot::Extent> extents;  // sorted; at most 1 MiB each; all else is zeros
 };
 
-// Of the first `size` bytes of `source_fd` (readable; its position is not moved ... by us; holes
-// are found with SEEK_DATA on an own description where /proc allows it). Throws Error io,
-// Cancelled.
+// Of the first `size` bytes of `source_fd` (readable). Its position is not touched, for it may be the
+// program's own description: holes are looked for through a second one, opened by /proc/self/fd,
+// and if that cannot be had everything is read. Throws Error io, Cancelled.
 ContentFile write_content(int source_fd, std::uint64_t size, int directory_fd,
                           const std::string& name, base::Progress& progress,
                           const WriteOptions& options = {});
