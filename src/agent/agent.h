@@ -1,0 +1,50 @@
+// Inside of the agent: what its files share. Freestanding; see agent_abi.h for the contract.
+#pragma once
+
+#include <linux/sched.h>
+#include <linux/types.h>
+
+#include "agent/agent_abi.h"
+#include "sys/arch/x86_64/raw_syscall.h"
+
+namespace torpor::agent {
+
+using sys::raw_syscall;
+
+template <typename T>
+std::uint64_t address_of(const T* pointer) {
+  return reinterpret_cast<std::uint64_t>(pointer);
+}
+
+extern "C" {
+void jump_to(std::uint64_t address, void* argument);
+std::int64_t clone_call(struct clone_args* args, std::size_t size, void (*function)(void*),
+                        void* argument);
+void serve_entry();
+extern const BlobHeader blob_start;
+
+// Receives and executes messages until the socket ends; then leaves the process unharmed (or, in a
+// husk, ends it).
+[[noreturn]] void serve(Context* context);
+[[noreturn]] void husk_main(const BlobHeader* blob);
+void inject_main(Context* context);
+}
+
+// Makes the calls in order. Stops at the first that fails unless it may.
+void execute(Context* context, Call* calls, std::uint32_t count);
+
+// The functions of agent_abi.h's enum Function; -ENOSYS for an unknown one.
+std::int64_t call_function(Context* context, const Call& call);
+
+std::int64_t snapshot(Context* context, int control);
+std::int64_t fork_husk(Context* context, const Call& call);
+std::int64_t start_thread(ThreadRecord* record);
+[[noreturn]] void serve_reaper(int report);
+
+void copy_bytes(void* destination, const void* source, std::size_t bytes);
+void futex_wait(const std::uint32_t* word, std::uint32_t while_value, std::int64_t timeout_ns);
+void futex_wake(const std::uint32_t* word);
+std::uint32_t load(const std::uint32_t* word);
+void store(std::uint32_t* word, std::uint32_t value);
+
+}  // namespace torpor::agent

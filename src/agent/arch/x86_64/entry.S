@@ -1,0 +1,90 @@
+// The ways into the agent on x86-64, and the way back for the thread that brought it in.
+#include "agent/arch/x86_64/offsets.h"
+
+    .section .blob_header, "a"
+    .globl blob_start
+    .hidden blob_start
+blob_start:
+    .quad 0x31746e6567617274              // kBlobMagic
+    .quad blob_end - blob_start
+    .quad inject_entry - blob_start
+    .quad serve_entry - blob_start
+
+    .text
+
+// A husk begins here, by exec.
+    .globl husk_start
+husk_start:
+    xor %ebp, %ebp
+    and $-16, %rsp
+    lea blob_start(%rip), %rdi
+    call husk_main
+    ud2
+
+// A stopped thread of the program is sent here: rdi = Context*. Its own stack is not touched.
+    .globl inject_entry
+inject_entry:
+    cld
+    xor %ebp, %ebp
+    mov %rdi, %rbx
+    lea CONTEXT_INJECT_STACK_TOP(%rdi), %rsp
+    and $-16, %rsp
+    call inject_main
+    // inject_main returns only when the supervisor was lost: go back to where we were. iretq
+    // restores rip, rflags and rsp without touching the program's stack.
+    lea CONTEXT_SAVED_REGISTERS(%rbx), %rax
+    pushq REGS_SS(%rax)
+    pushq REGS_RSP(%rax)
+    pushq REGS_EFLAGS(%rax)
+    pushq REGS_CS(%rax)
+    pushq REGS_RIP(%rax)
+    mov REGS_R15(%rax), %r15
+    mov REGS_R14(%rax), %r14
+    mov REGS_R13(%rax), %r13
+    mov REGS_R12(%rax), %r12
+    mov REGS_RBP(%rax), %rbp
+    mov REGS_RBX(%rax), %rbx
+    mov REGS_R11(%rax), %r11
+    mov REGS_R10(%rax), %r10
+    mov REGS_R9(%rax), %r9
+    mov REGS_R8(%rax), %r8
+    mov REGS_RCX(%rax), %rcx
+    mov REGS_RDX(%rax), %rdx
+    mov REGS_RSI(%rax), %rsi
+    mov REGS_RDI(%rax), %rdi
+    mov REGS_RAX(%rax), %rax
+    iretq
+
+// The server starts over in a moved copy of the blob: rdi = Context* of the new place.
+    .globl serve_entry
+serve_entry:
+    xor %ebp, %ebp
+    lea CONTEXT_AGENT_STACK_TOP(%rdi), %rsp
+    and $-16, %rsp
+    call serve
+    ud2
+
+// void jump_to(uint64_t address, void* argument)
+    .globl jump_to
+jump_to:
+    mov %rdi, %rax
+    mov %rsi, %rdi
+    jmp *%rax
+
+// int64_t clone_call(struct clone_args* args, size_t size, void (*function)(void*), void* argument)
+// clone3(2); the child calls function(argument) on its new stack and never returns.
+    .globl clone_call
+clone_call:
+    mov %rdx, %r8
+    mov %rcx, %r9
+    mov $435, %eax
+    syscall
+    test %rax, %rax
+    jz 1f
+    ret
+1:  xor %ebp, %ebp
+    mov %r9, %rdi
+    call *%r8
+    ud2
+
+    .section .note.GNU-stack, "", @progbits

@@ -1,0 +1,109 @@
+// A husk: a process that holds nothing but the agent. A restart grows the tree out of husks.
+#include <asm/unistd.h>
+#include <linux/mman.h>
+#include <linux/sched.h>
+
+#include "agent/agent.h"
+
+namespace torpor::agent {
+namespace {
+
+constexpr std::uint64_t kAllSignals = ~std::uint64_t{0};
+
+void block_all_signals() {
+  raw_syscall(__NR_rt_sigprocmask, 2 /* SIG_SETMASK */, address_of(&kAllSignals), 0, 8);
+}
+
+void say_hello(const Context* context) {
+  Hello hello{};
+  hello.magic = kBlobMagic;
+  hello.context = address_of(context);
+  hello.code = context->code;
+  hello.tid = raw_syscall(__NR_gettid);
+  raw_syscall(__NR_sendto, static_cast<std::uint64_t>(context->socket), address_of(&hello),
+              sizeof(hello), 0x4000);
+}
+
+// A thread of a program that is being restored. It shares everything with the others already.
+void thread_main(void* argument) {
+  auto* record = static_cast<ThreadRecord*>(argument);
+  auto* calls = reinterpret_cast<Call*>(record->calls);
+  for (std::uint32_t i = 0; i < record->call_count; ++i) {
+    const auto& a = calls[i].args;
+    calls[i].result = raw_syscall(calls[i].number, a[0], a[1], a[2], a[3], a[4], a[5]);
+    if (calls[i].result < 0 && calls[i].result >= -4095 && calls[i].may_fail == 0) {
+      record->failed_call = i;
+      record->failed_result = calls[i].result;
+      store(&record->state, 2);
+      break;
+    }
+  }
+  if (load(&record->state) == 0) store(&record->state, 1);
+  const std::uint32_t never = 0;
+  for (;;) futex_wait(&never, 0, -1);
+}
+
+}  // namespace
+
+void husk_main(const BlobHeader* blob) {
+  block_all_signals();
+  const std::int64_t area = raw_syscall(__NR_mmap, 0, kContextBytes, PROT_READ | PROT_WRITE,
+                                        MAP_PRIVATE | MAP_ANONYMOUS, ~std::uint64_t{0}, 0);
+  if (area < 0 && area >= -4095) raw_syscall(__NR_exit_group, 1);
+  auto* context = reinterpret_cast<Context*>(area);
+  context->code = address_of(blob);
+  context->code_bytes = blob->size;
+  context->socket = kHuskSocket;
+  say_hello(context);
+  jump_to(context->code + blob->serve_entry, context);
+  __builtin_unreachable();
+}
+
+// The child is a copy of this husk with a socket of its own.
+std::int64_t fork_husk(Context* context, const Call& call) {
+  const std::uint64_t socket = call.args[0];
+  clone_args args{};
+  args.exit_signal = call.args[3];
+  args.set_tid = call.args[1];
+  args.set_tid_size = call.args[2];
+  const std::int64_t pid = raw_syscall(__NR_clone3, address_of(&args), sizeof(args));
+  if (pid != 0) return pid;
+  raw_syscall(__NR_dup3, socket, kHuskSocket, 02000000);
+  raw_syscall(__NR_close_range, kHuskSocket + 1, 0xffffffffU, 0);
+  context->socket = kHuskSocket;
+  say_hello(context);
+  jump_to(context->code + blob_start.serve_entry, context);
+  __builtin_unreachable();
+}
+
+std::int64_t start_thread(ThreadRecord* record) {
+  clone_args args{};
+  args.flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM;
+  args.stack = record->stack_top - 4096;
+  args.stack_size = 4096;
+  args.set_tid = address_of(&record->tid);
+  args.set_tid_size = 1;
+  return clone_call(&args, sizeof(args), thread_main, record);
+}
+
+// Stands where the supervisor (or a shell, or init) stood in the original tree: parent of the root
+// and of orphans. Reports every change of state of a child, and ends when there is no child left.
+void serve_reaper(int report) {
+  struct Report {
+    std::int32_t pid;
+    std::int32_t status;
+  };
+  const auto fd = static_cast<std::uint64_t>(report);
+  for (;;) {
+    std::int32_t status = 0;
+    const std::int64_t pid = raw_syscall(__NR_wait4, ~std::uint64_t{0}, address_of(&status),
+                                         2 | 8 | 0x40000000 /* WUNTRACED|WCONTINUED|__WALL */, 0);
+    if (pid == -10 /* ECHILD */) break;
+    if (pid < 0) continue;
+    const Report change{static_cast<std::int32_t>(pid), status};
+    raw_syscall(__NR_write, fd, address_of(&change), sizeof(change));
+  }
+  for (;;) raw_syscall(__NR_exit_group, 0);
+}
+
+}  // namespace torpor::agent

@@ -1,0 +1,74 @@
+// The system call server: the agent's main loop.
+#include <asm/unistd.h>
+#include <asm/errno.h>
+
+#include "agent/agent.h"
+
+namespace torpor::agent {
+namespace {
+
+bool failed(std::int64_t result) { return result < 0 && result >= -4095; }
+
+std::int64_t make_call(Context* context, const Call* calls, const Call& call) {
+  Call resolved = call;
+  for (std::uint32_t i = 0; i < 6; ++i) {
+    if ((call.from_result & (1U << i)) != 0) {
+      resolved.args[i] = static_cast<std::uint64_t>(calls[call.args[i]].result);
+    }
+  }
+  if (resolved.number < 0) return call_function(context, resolved);
+  const auto& a = resolved.args;
+  return raw_syscall(resolved.number, a[0], a[1], a[2], a[3], a[4], a[5]);
+}
+
+void close_socket_and_exit(int socket, std::int64_t exit_call, std::uint64_t status) {
+  raw_syscall(__NR_close, static_cast<std::uint64_t>(socket));
+  for (;;) raw_syscall(exit_call, status);
+}
+
+// The supervisor is gone. In a program: undo what would be seen, let the thread that brought us in
+// go back by itself, and end. The agent's area cannot unmap itself and stays behind.
+[[noreturn]] void abandon(Context* context) {
+  if (context->injected == 0) {
+    for (;;) raw_syscall(__NR_exit_group, 1);
+  }
+  execute(context, context->undo, context->undo_count);
+  store(&context->finish, 1);
+  futex_wake(&context->finish);
+  for (;;) close_socket_and_exit(context->socket, __NR_exit, 0);
+}
+
+bool sound(const Message& message, std::int64_t received) {
+  const std::uint64_t calls = std::uint64_t{message.header.count} * sizeof(Call);
+  return received >= static_cast<std::int64_t>(sizeof(MessageHeader)) &&
+         sizeof(MessageHeader) + calls + message.header.data_bytes ==
+             static_cast<std::uint64_t>(received);
+}
+
+}  // namespace
+
+void execute(Context* context, Call* calls, std::uint32_t count) {
+  bool stopped = false;
+  for (std::uint32_t i = 0; i < count; ++i) {
+    calls[i].result = stopped ? kNotReached : make_call(context, calls, calls[i]);
+    if (failed(calls[i].result) && calls[i].may_fail == 0) stopped = true;
+  }
+}
+
+void serve(Context* context) {
+  Message& message = context->message;
+  for (;;) {
+    const auto fd = static_cast<std::uint64_t>(context->socket);
+    const std::int64_t received =
+        raw_syscall(__NR_recvfrom, fd, address_of(&message), sizeof(Message));
+    if (received == -EINTR) continue;
+    if (!sound(message, received)) abandon(context);
+    execute(context, reinterpret_cast<Call*>(message.payload), message.header.count);
+    std::uint64_t bytes = sizeof(MessageHeader) + message.header.count * sizeof(Call);
+    if (message.header.want_data != 0) bytes += message.header.data_bytes;
+    raw_syscall(__NR_sendto, static_cast<std::uint64_t>(context->socket), address_of(&message),
+                bytes, 0x4000 /* MSG_NOSIGNAL */);
+  }
+}
+
+}  // namespace torpor::agent

@@ -1,0 +1,54 @@
+// Brings a checkpointed computation back: the sequence of docs/restart-sequence.md.
+#pragma once
+
+#include <sys/types.h>
+
+#include <array>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "base/progress.h"
+#include "base/unique_fd.h"
+
+namespace torpor::restart {
+
+enum class Identity { automatic, host, name_space };
+
+struct Request {
+  std::filesystem::path image;      // directory of one generation
+  Identity identity = Identity::automatic;
+  // What the program gets for standard streams that led outside; duplicated, not taken.
+  std::array<int, 3> streams{0, 1, 2};
+  // A pseudo terminal for a program that had one (its slave side), or -1.
+  int terminal = -1;
+  bool accept_changed_files = false;
+};
+
+// A running restored computation.
+struct Restarted {
+  pid_t child = 0;          // our direct child: init of the namespace, or the reaper
+  pid_t root = 0;           // of the program, in our own pid namespace
+  pid_t root_seen = 0;      // the same as the program sees it
+  // Gives {int32 pid as the program sees it, int32 status} of every child of the reaper that
+  // changes state, in the encoding of wait(2); ends with the computation.
+  base::UniqueFd reports;
+  std::vector<pid_t> not_ours;  // our own helpers below `child`
+  std::vector<std::string> warnings;
+};
+
+// Returns when every process of the image runs again. Throws base::Error; then nothing of it runs
+// and the image is untouched.
+Restarted run(const Request& request, base::Progress& progress);
+
+struct Finding {
+  bool fatal = true;
+  std::string what;
+  std::string reason;
+  std::string remedy;
+};
+
+// The dry pass alone: can this image be restarted on this host?
+std::vector<Finding> check(const Request& request);
+
+}  // namespace torpor::restart
