@@ -22,6 +22,14 @@ std::vector<pid_t> children_of(pid_t pid);
 // All below `pid`, without `pid`, parents before children. Passes over what vanishes meanwhile;
 // throws only if `pid` itself is not there. A child whose parent has ended is found below its new
 // parent, that is, the nearest subreaper (PR_SET_CHILD_SUBREAPER).
+//
+// Between our finding a child and our looking below it the child may end and its number go to a
+// stranger: one who acts on the answer compares the parent again once the process is stopped.
 std::vector<pid_t> descendants_of(pid_t pid);
+
+// The same two by the parent of every process of the host: what the two above fall back to. Blind
+// to processes that /proc hides from us (its option hidepid).
+std::vector<pid_t> children_by_scan(pid_t pid);
+std::vector<pid_t> descendants_by_scan(pid_t pid);
 
 }  // namespace torpor::process
