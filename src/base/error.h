@@ -34,8 +34,8 @@ std::string_view error_name(ErrorCode code);
 class Error : public std::runtime_error {
  public:
   // `what`: what failed, on which pid/fd/path, and why. `remedy`: what to do, may be empty.
-  Error(ErrorCode code, std::string what, std::string remedy = {})
-      : std::runtime_error(std::move(what)), code_(code), remedy_(std::move(remedy)) {}
+  Error(ErrorCode code, const std::string& what, std::string remedy = {})
+      : std::runtime_error(what), code_(code), remedy_(std::move(remedy)) {}
 
   [[nodiscard]] ErrorCode code() const { return code_; }
   [[nodiscard]] const std::string& remedy() const { return remedy_; }

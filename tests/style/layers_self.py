@@ -87,6 +87,10 @@ class Layers(unittest.TestCase):
         self.plant("agent/p.cpp", '#include "sys/planted_below.h"\n')
         self.expect("sys/planted_below.h", "\n#include <string>\n", "sys/planted_below.h:2")
 
+    def test_hosted_files_among_freestanding_ones(self):
+        self.expect("agent/blob.h", "#include <string>\n")
+        self.expect("agent/p.cpp", '#include "agent/blob.h"\n', "agent/blob.h:1")
+
     def test_room_reached_by_freestanding_code_through_another(self):
         self.plant("base/planted.h", "")
         self.plant("agent/p.cpp", '#include "sys/planted_below.h"\n')
