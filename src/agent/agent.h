@@ -33,6 +33,14 @@ void inject_main(Context* context);
 // Makes the calls in order. Stops at the first that fails unless it may.
 void execute(Context* context, Call* calls, std::uint32_t count);
 
+// The supervisor is gone. In a program: undoes what would be seen, lets the thread that brought us
+// in go back by itself, and ends; the agent's area cannot unmap itself and stays behind. A husk
+// ends.
+[[noreturn]] void abandon(Context* context);
+
+// Sends the executed message back.
+void reply(Context* context);
+
 // The functions of agent_abi.h's enum Function; -ENOSYS for an unknown one.
 std::int64_t call_function(Context* context, const Call& call);
 

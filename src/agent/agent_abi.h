@@ -40,10 +40,10 @@ enum Function : std::int64_t {
 };
 
 struct Call {
-  std::int64_t number;       // of the system call, or a Function
+  std::int64_t number;  // of the system call, or a Function
   std::uint64_t args[6];
-  std::uint32_t from_result; // bit i: args[i] is the index of an earlier call; use its result
-  std::uint32_t may_fail;    // nonzero: an error does not end the batch
+  std::uint32_t from_result;  // bit i: args[i] is the index of an earlier call; use its result
+  std::uint32_t may_fail;     // nonzero: an error does not end the batch
   std::int64_t result;
 };
 
@@ -52,15 +52,19 @@ inline constexpr std::int64_t kNotReached = -125;
 
 struct MessageHeader {
   std::uint32_t count;       // of calls
-  std::uint32_t data_bytes;  // after the calls
+  std::uint32_t data_bytes;  // before the calls; a multiple of 8
   std::uint32_t want_data;   // nonzero: the reply carries the data too
   std::uint32_t serial;
 };
 
 struct Message {
   MessageHeader header;
-  std::byte payload[kMessageSize - sizeof(MessageHeader)];  // calls, then data
+  std::byte payload[kMessageSize - sizeof(MessageHeader)];  // data, then calls
 };
+
+inline Call* calls_of(Message& message) {
+  return reinterpret_cast<Call*>(message.payload + message.header.data_bytes);
+}
 
 // The agent's first message. The sender's pid is found with SCM_CREDENTIALS.
 struct Hello {
@@ -73,10 +77,10 @@ struct Hello {
 // One thread to be made at a restart. It makes its calls itself and then waits, all signals
 // blocked, for the supervisor to give it its registers.
 struct ThreadRecord {
-  std::int32_t tid;          // wanted
-  std::uint32_t state;       // 0 made, 1 parked, 2 a call failed
+  std::int32_t tid;     // wanted
+  std::uint32_t state;  // 0 made, 1 parked, 2 a call failed
   std::uint64_t stack_top;
-  std::uint64_t calls;       // Call*
+  std::uint64_t calls;  // Call*
   std::uint32_t call_count;
   std::uint32_t failed_call;
   std::int64_t failed_result;
@@ -85,25 +89,25 @@ struct ThreadRecord {
 // How far the thread that brings the agent in has come.
 enum InjectState : std::uint32_t {
   kEntering = 0,
-  kSocketReady = 1,    // agent started; its socket's other end can be taken
-  kWaiting = 2,        // descriptors closed again; waits to be put back
-  kFailed = 3,         // see inject_error
-  kReturning = 4,      // goes back by itself, because the supervisor was lost
+  kSocketReady = 1,  // agent started; its socket's other end can be taken
+  kWaiting = 2,      // descriptors closed again; waits to be put back
+  kFailed = 3,       // see inject_error
+  kReturning = 4,    // goes back by itself, because the supervisor was lost
 };
 
 // The agent's only writable memory, one area in the process.
 struct Context {
-  std::uint64_t code;            // address of the blob
+  std::uint64_t code;  // address of the blob
   std::uint64_t code_bytes;
   std::int32_t socket;
-  std::int32_t peer_socket;      // the supervisor's end, while the injecting thread holds it
-  std::uint32_t injected;        // 0 in a husk
+  std::int32_t peer_socket;         // the supervisor's end, while the injecting thread holds it
+  std::uint32_t injected;           // 0 in a husk
   std::uint32_t agent_clone_flags;  // added flags for the agent's thread (CLONE_UNTRACED or 0)
-  std::uint32_t state;           // InjectState, futex
-  std::uint32_t proceed;         // futex
-  std::uint32_t finish;          // futex
+  std::uint32_t state;              // InjectState, futex
+  std::uint32_t proceed;            // futex
+  std::uint32_t finish;             // futex
   std::int32_t inject_error;
-  std::uint64_t saved_mask;      // of the injecting thread
+  std::uint64_t saved_mask;           // of the injecting thread
   std::uint64_t saved_registers[27];  // struct user_regs_struct, ready to be returned to
   std::int32_t agent_tid;
   std::int32_t snapshot_control;

@@ -10,11 +10,8 @@ namespace {
 // Goes on in the copy of the blob that belongs to `next` (its code and context are filled in).
 // The reply to the present message is sent from there.
 [[noreturn]] void move_to(Context* context, Context* next) {
-  Message& message = context->message;
-  auto* calls = reinterpret_cast<Call*>(message.payload);
-  calls[message.header.count - 1].result = 0;
-  raw_syscall(__NR_sendto, static_cast<std::uint64_t>(context->socket), address_of(&message),
-              sizeof(MessageHeader) + message.header.count * sizeof(Call), 0x4000);
+  calls_of(context->message)[context->message.header.count - 1].result = 0;
+  reply(context);
   const auto* blob = reinterpret_cast<const BlobHeader*>(next->code);
   jump_to(next->code + blob->serve_entry, next);
   __builtin_unreachable();

@@ -7,6 +7,7 @@
 #include <asm/errno.h>
 #include <asm/unistd.h>
 #include <linux/sched.h>
+#include <linux/time_types.h>
 
 #include "agent/agent.h"
 
@@ -15,8 +16,22 @@ namespace {
 
 constexpr std::uint64_t kUnix = 1;
 constexpr std::uint64_t kSeqPacketCloseOnExec = 5 | 02000000;
-constexpr std::int64_t kPatience = 10;  // seconds that a supervisor may take for the next step
-constexpr std::int64_t kSecond = 1000000000;
+constexpr std::uint64_t kPatience = 10;  // seconds that a supervisor may take to take its end
+
+struct PollFd {
+  std::int32_t fd;
+  std::int16_t events;
+  std::int16_t revents;
+};
+
+// One second, or until `fd` can be read (fd -1: just one second). ppoll, because it is one of the
+// few waits with a timeout that leave the thread's restart block alone: the thread may be in the
+// middle of an interrupted nanosleep whose remaining time stands there.
+bool readable_within_a_second(int fd) {
+  const __kernel_timespec second{1, 0};
+  PollFd wait{fd, 1 /* POLLIN */, 0};
+  return raw_syscall(__NR_ppoll, address_of(&wait), 1, address_of(&second)) > 0;
+}
 
 void agent_thread(void* argument) {
   auto* context = static_cast<Context*>(argument);
@@ -26,7 +41,11 @@ void agent_thread(void* argument) {
   context->agent_tid = static_cast<std::int32_t>(raw_syscall(__NR_gettid));
   store(&context->state, kSocketReady);
   futex_wake(&context->state);
-  serve(context);
+  // Until the supervisor has taken its end, the thread that brought us in holds it open.
+  for (std::uint64_t i = 0; i < kPatience; ++i) {
+    if (readable_within_a_second(context->socket)) serve(context);
+  }
+  abandon(context);
 }
 
 std::int64_t start_agent(Context* context) {
@@ -44,36 +63,36 @@ std::int64_t start_agent(Context* context) {
   return clone_call(&args, sizeof(args), agent_thread, context);
 }
 
-void close_pair(const Context* context) {
-  if (context->socket < 0) return;
-  raw_syscall(__NR_close, static_cast<std::uint64_t>(context->socket));
-  raw_syscall(__NR_close, static_cast<std::uint64_t>(context->peer_socket));
+void close_pair(int a, int b) {
+  if (a < 0) return;
+  raw_syscall(__NR_close, static_cast<std::uint64_t>(a));
+  raw_syscall(__NR_close, static_cast<std::uint64_t>(b));
+}
+
+// Without a timeout, see above. The agent's thread wakes us, also when the supervisor is lost.
+void wait_until_set(const std::uint32_t* word) {
+  while (load(word) == 0) futex_wait(word, 0, -1);
 }
 
 }  // namespace
 
 void inject_main(Context* context) {
   const std::int64_t started = start_agent(context);
+  const bool failed = started < 0;
   const int ours = context->socket;
   const int theirs = context->peer_socket;
-  if (started < 0) {
+  if (failed) {
     context->inject_error = static_cast<std::int32_t>(-started);
   } else {
-    for (std::int64_t i = 0; i < kPatience && load(&context->proceed) == 0; ++i) {
-      futex_wait(&context->proceed, 0, kSecond);
-    }
+    wait_until_set(&context->proceed);
   }
-  // The agent may have been told to use another descriptor meanwhile; ours are the ones to close.
-  Context closing{};
-  closing.socket = ours;
-  closing.peer_socket = theirs;
-  close_pair(&closing);
-  store(&context->state, started < 0 ? kFailed : kWaiting);
+  close_pair(ours, theirs);
+  store(&context->state, failed ? kFailed : kWaiting);
   futex_wake(&context->state);
-  if (load(&context->proceed) != 0 || started < 0) {
-    for (std::int64_t i = 0; load(&context->finish) == 0 && (started >= 0 || i < kPatience); ++i) {
-      futex_wait(&context->finish, 0, kSecond);
-    }
+  if (failed) {
+    for (std::uint64_t i = 0; i < kPatience; ++i) readable_within_a_second(-1);
+  } else {
+    wait_until_set(&context->finish);
   }
   store(&context->state, kReturning);
   raw_syscall(__NR_rt_sigprocmask, 2 /* SIG_SETMASK */, address_of(&context->saved_mask), 0, 8);

@@ -1,6 +1,6 @@
 // The system call server: the agent's main loop.
-#include <asm/unistd.h>
 #include <asm/errno.h>
+#include <asm/unistd.h>
 
 #include "agent/agent.h"
 
@@ -26,18 +26,6 @@ void close_socket_and_exit(int socket, std::int64_t exit_call, std::uint64_t sta
   for (;;) raw_syscall(exit_call, status);
 }
 
-// The supervisor is gone. In a program: undo what would be seen, let the thread that brought us in
-// go back by itself, and end. The agent's area cannot unmap itself and stays behind.
-[[noreturn]] void abandon(Context* context) {
-  if (context->injected == 0) {
-    for (;;) raw_syscall(__NR_exit_group, 1);
-  }
-  execute(context, context->undo, context->undo_count);
-  store(&context->finish, 1);
-  futex_wake(&context->finish);
-  for (;;) close_socket_and_exit(context->socket, __NR_exit, 0);
-}
-
 bool sound(const Message& message, std::int64_t received) {
   const std::uint64_t calls = std::uint64_t{message.header.count} * sizeof(Call);
   return received >= static_cast<std::int64_t>(sizeof(MessageHeader)) &&
@@ -47,12 +35,45 @@ bool sound(const Message& message, std::int64_t received) {
 
 }  // namespace
 
+void abandon(Context* context) {
+  if (context->injected == 0) {
+    for (;;) raw_syscall(__NR_exit_group, 1);
+  }
+  execute(context, context->undo, context->undo_count);
+  store(&context->proceed, 1);
+  futex_wake(&context->proceed);
+  store(&context->finish, 1);
+  futex_wake(&context->finish);
+  for (;;) close_socket_and_exit(context->socket, __NR_exit, 0);
+}
+
 void execute(Context* context, Call* calls, std::uint32_t count) {
   bool stopped = false;
   for (std::uint32_t i = 0; i < count; ++i) {
     calls[i].result = stopped ? kNotReached : make_call(context, calls, calls[i]);
     if (failed(calls[i].result) && calls[i].may_fail == 0) stopped = true;
   }
+}
+
+void reply(Context* context) {
+  Message& message = context->message;
+  struct Piece {
+    const void* start;
+    std::uint64_t bytes;
+  };
+  const Piece pieces[3] = {
+      {&message.header, sizeof(MessageHeader)},
+      {message.payload, message.header.want_data != 0 ? message.header.data_bytes : 0},
+      {calls_of(message), message.header.count * sizeof(Call)},
+  };
+  struct {  // struct msghdr of the kernel
+    std::uint64_t name, name_length;
+    const Piece* pieces;
+    std::uint64_t piece_count, control, control_length, flags;
+  } const envelope{0, 0, pieces, 3, 0, 0, 0};
+  constexpr std::uint64_t kNoSignal = 0x4000;  // MSG_NOSIGNAL
+  raw_syscall(__NR_sendmsg, static_cast<std::uint64_t>(context->socket), address_of(&envelope),
+              kNoSignal);
 }
 
 void serve(Context* context) {
@@ -63,11 +84,8 @@ void serve(Context* context) {
         raw_syscall(__NR_recvfrom, fd, address_of(&message), sizeof(Message));
     if (received == -EINTR) continue;
     if (!sound(message, received)) abandon(context);
-    execute(context, reinterpret_cast<Call*>(message.payload), message.header.count);
-    std::uint64_t bytes = sizeof(MessageHeader) + message.header.count * sizeof(Call);
-    if (message.header.want_data != 0) bytes += message.header.data_bytes;
-    raw_syscall(__NR_sendto, static_cast<std::uint64_t>(context->socket), address_of(&message),
-                bytes, 0x4000 /* MSG_NOSIGNAL */);
+    execute(context, calls_of(message), message.header.count);
+    reply(context);
   }
 }
 

@@ -1,0 +1,25 @@
+#include "process/rseq.h"
+
+#include <linux/rseq.h>
+
+#include "base/error.h"
+#include "process/remote_memory.h"
+
+namespace torpor::process {
+
+Registers outside_critical_section(const Tracee& thread, const Registers& registers) {
+  const RseqConfiguration rseq = thread.rseq();
+  if (rseq.address == 0) return registers;
+  const auto area = base::RemotePtr(rseq.address);
+  const auto descriptor =
+      read_value<std::uint64_t>(thread.pid(), area + offsetof(struct ::rseq, rseq_cs));
+  if (descriptor == 0) return registers;
+  const auto section = read_value<rseq_cs>(thread.pid(), base::RemotePtr(descriptor));
+  Registers moved = registers;
+  if (registers.rip - section.start_ip < section.post_commit_offset) {
+    moved.rip = section.abort_ip;
+  }
+  return moved;
+}
+
+}  // namespace torpor::process

@@ -1,0 +1,239 @@
+#include "process/tracee.h"
+
+#include <elf.h>
+#include <sys/ptrace.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <ctime>
+#include <utility>
+
+#include "base/error.h"
+#include "process/proc_status.h"
+
+namespace torpor::process {
+namespace {
+
+constexpr int kEventStop = PTRACE_EVENT_STOP;
+constexpr std::size_t kSignalsPerCall = 32;
+constexpr std::size_t kMaxExtended = 16384;  // AMX needs 11 KiB; the kernel tells the real size
+
+long trace(unsigned request, pid_t tid, const void* address, const void* data) {
+  return ::ptrace(static_cast<__ptrace_request>(request), tid, const_cast<void*>(address),
+                  const_cast<void*>(data));
+}
+
+const void* as_pointer(unsigned long value) { return reinterpret_cast<const void*>(value); }
+
+[[noreturn]] void refuse_seize(pid_t pid, pid_t tid) {
+  base::throw_errno(EPERM, fmt::format("cannot trace thread {} of process {} (another user's, "
+                                       "already traced by a debugger, or forbidden by this host)",
+                                       tid, pid));
+}
+
+bool is_exiting(pid_t pid, pid_t tid) {
+  try {
+    const char state = read_status(pid, tid).state;
+    return state == 'Z' || state == 'X';
+  } catch (const base::Error&) {
+    return true;
+  }
+}
+
+}  // namespace
+
+std::optional<Tracee> Tracee::seize(pid_t pid, pid_t tid, unsigned long options) {
+  if (trace(PTRACE_SEIZE, tid, nullptr, as_pointer(options)) == 0) return Tracee(pid, tid);
+  if (errno == ESRCH || is_exiting(pid, tid)) return std::nullopt;
+  refuse_seize(pid, tid);
+}
+
+Tracee::Tracee(Tracee&& other) noexcept
+    : pid_(other.pid_),
+      tid_(other.tid_),
+      state_(other.state_),
+      stop_signal_(other.stop_signal_),
+      attached_(std::exchange(other.attached_, false)) {}
+
+Tracee& Tracee::operator=(Tracee&& other) noexcept {
+  std::swap(pid_, other.pid_);
+  std::swap(tid_, other.tid_);
+  std::swap(state_, other.state_);
+  std::swap(stop_signal_, other.stop_signal_);
+  std::swap(attached_, other.attached_);
+  return *this;
+}
+
+Tracee::~Tracee() { detach(); }
+
+void Tracee::fail(const char* what) const {
+  base::throw_errno(errno, fmt::format("cannot {} of thread {} of process {}", what, tid_, pid_));
+}
+
+void Tracee::interrupt() { trace(PTRACE_INTERRUPT, tid_, nullptr, nullptr); }
+
+void Tracee::took_stop(int status) {
+  const int event = status >> 8;
+  const int signal = status & 0xff;
+  if (event == kEventStop) {
+    state_ = State::stopped;
+    stop_signal_ = signal == SIGTRAP ? 0 : signal;
+    return;
+  }
+  // Some other stop came first. Any trap takes back our request to stop (ptrace_stop() in
+  // kernel/signal.c), so it is made again; a signal goes on to the program.
+  interrupt();
+  const unsigned long deliver = event == 0 ? static_cast<unsigned long>(signal) : 0;
+  trace(PTRACE_CONT, tid_, nullptr, as_pointer(deliver));
+}
+
+void Tracee::took_exit() {
+  state_ = State::gone;
+  attached_ = false;
+  // The status of another's child must be taken by the tracer before its parent can see it; that
+  // of our own child stays for whoever waits for the program.
+  siginfo_t info{};
+  ::waitid(P_PID, static_cast<id_t>(tid_), &info, WEXITED | WNOHANG | WNOWAIT | __WALL);
+  bool ours = false;
+  try {
+    ours = tid_ == pid_ && read_status(pid_).ppid == ::getpid();
+  } catch (const base::Error&) {
+    ours = false;
+  }
+  if (!ours) ::waitid(P_PID, static_cast<id_t>(tid_), &info, WEXITED | WNOHANG | __WALL);
+}
+
+bool Tracee::poll() {
+  if (state_ != State::running) return true;
+  siginfo_t info{};
+  const int waited = ::waitid(P_PID, static_cast<id_t>(tid_), &info, WSTOPPED | WNOHANG | __WALL);
+  if (waited == 0 && info.si_pid == tid_) {
+    took_stop(info.si_status);
+    return state_ != State::running;
+  }
+  siginfo_t end{};
+  const int ended =
+      ::waitid(P_PID, static_cast<id_t>(tid_), &end, WEXITED | WNOHANG | WNOWAIT | __WALL);
+  if (ended == 0 && end.si_pid == tid_) {
+    took_exit();
+  } else if (ended != 0 && errno == ECHILD) {  // became another thread by exec, or is gone
+    state_ = State::gone;
+    attached_ = false;
+  }
+  return state_ != State::running;
+}
+
+bool Tracee::wait(int milliseconds) {
+  timespec now{};
+  ::clock_gettime(CLOCK_MONOTONIC, &now);
+  const auto in_ms = [](const timespec& t) { return t.tv_sec * 1000 + t.tv_nsec / 1000000; };
+  const long deadline = in_ms(now) + milliseconds;
+  long nap_ns = 2000;
+  for (int spins = 0; !poll(); ++spins) {
+    ::clock_gettime(CLOCK_MONOTONIC, &now);
+    if (in_ms(now) > deadline) return false;
+    if (spins < 50) {
+      ::sched_yield();
+      continue;
+    }
+    const timespec nap{0, nap_ns};
+    ::nanosleep(&nap, nullptr);
+    nap_ns = std::min(nap_ns * 2, 1000000L);
+  }
+  return true;
+}
+
+void Tracee::resume() {
+  trace(PTRACE_CONT, tid_, nullptr, nullptr);
+  state_ = State::running;
+}
+
+void Tracee::detach() {
+  if (!attached_) return;
+  attached_ = false;
+  if (state_ == State::running) {
+    // Only a stopped thread can be detached; if it will not stop, our exit detaches it.
+    interrupt();
+    if (!wait(1000) || state_ == State::gone) return;
+  }
+  trace(PTRACE_DETACH, tid_, nullptr, nullptr);
+  state_ = State::running;
+}
+
+void Tracee::set_options(unsigned long options) {
+  if (trace(PTRACE_SETOPTIONS, tid_, nullptr, as_pointer(options)) != 0) fail("set the options");
+}
+
+Registers Tracee::registers() const {
+  Registers registers{};
+  iovec piece{&registers, sizeof(registers)};
+  if (trace(PTRACE_GETREGSET, tid_, as_pointer(NT_PRSTATUS), &piece) != 0) {
+    fail("read the registers");
+  }
+  return registers;
+}
+
+void Tracee::set_registers(const Registers& registers) {
+  iovec piece{const_cast<Registers*>(&registers), sizeof(registers)};
+  if (trace(PTRACE_SETREGSET, tid_, as_pointer(NT_PRSTATUS), &piece) != 0) {
+    fail("set the registers");
+  }
+}
+
+std::vector<std::byte> Tracee::extended_registers() const {
+  std::vector<std::byte> state(kMaxExtended);
+  iovec piece{state.data(), state.size()};
+  if (trace(PTRACE_GETREGSET, tid_, as_pointer(NT_X86_XSTATE), &piece) != 0) {
+    fail("read the extended registers");
+  }
+  state.resize(piece.iov_len);
+  return state;
+}
+
+void Tracee::set_extended_registers(std::span<const std::byte> state) {
+  iovec piece{const_cast<std::byte*>(state.data()), state.size()};
+  if (trace(PTRACE_SETREGSET, tid_, as_pointer(NT_X86_XSTATE), &piece) != 0) {
+    fail("set the extended registers");
+  }
+}
+
+std::uint64_t Tracee::signal_mask() const {
+  std::uint64_t mask = 0;
+  if (trace(PTRACE_GETSIGMASK, tid_, as_pointer(sizeof(mask)), &mask) != 0) {
+    fail("read the signal mask");
+  }
+  return mask;
+}
+
+void Tracee::set_signal_mask(std::uint64_t mask) {
+  if (trace(PTRACE_SETSIGMASK, tid_, as_pointer(sizeof(mask)), &mask) != 0) {
+    fail("set the signal mask");
+  }
+}
+
+std::vector<siginfo_t> Tracee::pending_signals(bool shared) const {
+  std::vector<siginfo_t> all;
+  for (;;) {
+    std::array<siginfo_t, kSignalsPerCall> some{};
+    __ptrace_peeksiginfo_args window{};
+    window.off = all.size();
+    window.flags = shared ? PTRACE_PEEKSIGINFO_SHARED : 0;
+    window.nr = kSignalsPerCall;
+    const long count = trace(PTRACE_PEEKSIGINFO, tid_, &window, some.data());
+    if (count < 0) fail("read the pending signals");
+    all.insert(all.end(), some.begin(), some.begin() + count);
+    if (static_cast<std::size_t>(count) < kSignalsPerCall) return all;
+  }
+}
+
+RseqConfiguration Tracee::rseq() const {
+  __ptrace_rseq_configuration configuration{};
+  const long got =
+      trace(PTRACE_GET_RSEQ_CONFIGURATION, tid_, as_pointer(sizeof(configuration)), &configuration);
+  if (got < 0) return {};
+  return {configuration.rseq_abi_pointer, configuration.rseq_abi_size, configuration.signature};
+}
+
+}  // namespace torpor::process
