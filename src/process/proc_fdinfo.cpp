@@ -6,8 +6,10 @@
 #include <type_traits>
 #include <utility>
 
+#include "base/error.h"
 #include "process/proc_file.h"
 #include "process/proc_scan.h"
+#include "process/proc_stat.h"
 #include "process/proc_text.h"
 
 namespace torpor::process {
@@ -187,9 +189,15 @@ FdInfo read_fdinfo(pid_t pid, pid_t tid, int fd) {
   return read_from(proc_path(pid, tid, fdinfo_name(fd)));
 }
 
-std::vector<int> list_fds(pid_t pid) { return list_numbers(proc_path(pid, "fd")); }
+std::vector<int> list_fds(pid_t pid) { return list_fds(pid, pid); }
 
-std::vector<int> list_fds(pid_t pid, pid_t tid) { return list_numbers(proc_path(pid, tid, "fd")); }
+std::vector<int> list_fds(pid_t pid, pid_t tid) try {
+  return list_numbers(proc_path(pid, tid, "fd"));
+} catch (const base::Error& error) {
+  // The directory of a zombie is root's.
+  if (error.code() != base::ErrorCode::permission || read_stat(pid, tid).state != 'Z') throw;
+  return {};
+}
 
 std::string fd_target(pid_t pid, int fd) { return read_link(proc_path(pid, fd_name(fd))); }
 

@@ -81,7 +81,8 @@ FdInfo read_fdinfo(pid_t pid, pid_t tid, int fd);
 // Parses the text of a fdinfo file. `file` is for the message of an error.
 FdInfo parse_fdinfo(std::string_view text, std::string_view file = "fdinfo");
 
-// The open descriptors in ascending order; empty in a zombie.
+// The open descriptors in ascending order. Empty in a zombie, and so in a main thread that has
+// exited before others. Of the calling process, the descriptor used for looking is among them.
 std::vector<int> list_fds(pid_t pid);
 std::vector<int> list_fds(pid_t pid, pid_t tid);
 

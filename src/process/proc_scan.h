@@ -28,6 +28,13 @@ class Scanner {
   // Takes what stands before the next blank, tab or the end; at least one character.
   std::string_view word();
 
+  // Takes exactly so many characters, blanks and all; not more than there are.
+  std::string_view take(std::size_t count) {
+    const std::string_view result = text_.substr(0, count);
+    text_.remove_prefix(count);
+    return result;
+  }
+
   // Takes `literal` if it comes next.
   bool accept(std::string_view literal);
 

@@ -15,8 +15,8 @@ void parse_name(Scanner& text, Stat& into) {
   text.expect("(");
   const std::size_t end = text.rest().rfind(')');
   if (end == std::string_view::npos) text.fail();
-  into.comm = text.rest().substr(0, end);
-  text.expect(text.rest().substr(0, end + 1));
+  into.comm = text.take(end);
+  text.expect(")");
 }
 
 void skip(Scanner& text, int fields) {
