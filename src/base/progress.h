@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <string_view>
 
 #include "base/error.h"
 
@@ -21,20 +22,21 @@ class Progress {
   std::atomic<std::uint64_t> bytes_total{0};  // grows while the amount is being found out
   std::atomic<std::uint64_t> bytes_done{0};
   std::atomic<bool> cancelled{false};
-  // Throttle: at most that much per second, on average since the first advance(); 0: no limit.
+  // Throttle: at most that much per second, all workers together; 0: no limit.
   std::atomic<std::uint64_t> bytes_per_second{0};
 
-  // Counts `bytes` as done and sleeps as long as the throttle demands (woken by nothing but checks
-  // `cancelled` every 50 ms). Throws Cancelled "<operation> was cancelled".
+  // Counts `bytes` as done and sleeps as long as the throttle demands; looks every 50 ms whether it
+  // was cancelled or the throttle lifted. Throws Cancelled "<operation> was cancelled".
   void advance(std::uint64_t bytes, std::string_view operation);
 
   // Throws Cancelled if cancelled.
   void check(std::string_view operation) const;
 
  private:
-  void sleep_for_throttle(std::uint64_t bytes, std::string_view operation);
+  std::int64_t book(std::int64_t duration_ns);
+  void sleep_until(std::int64_t end_ns, std::string_view operation) const;
 
-  std::atomic<std::int64_t> next_allowed_ns_{0};  // CLOCK_MONOTONIC
+  std::atomic<std::int64_t> booked_until_ns_{0};  // CLOCK_MONOTONIC
 };
 
 }  // namespace torpor::base

@@ -4,6 +4,8 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <map>
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -11,24 +13,36 @@
 
 namespace torpor::image {
 
+// Filled by one thread; then read by any.
 class CopiedPages : public base::PageSource {
  public:
-  // Copies the existing pages of [start, end) of `from`; may be called for several ranges, which
-  // must not overlap. Leaves `skip` (guards) out.
+  // Copies the pages of [start, end) of `from` that exist there, but for `skip` (guards, sorted).
+  // May be called for several ranges that do not overlap.
   void copy(base::PageSource& from, std::uint64_t start, std::uint64_t end, bool file_backed,
             std::span<const base::PageRun> skip = {});
 
+  // Copies the runs, whether they exist there or not.
+  void copy(base::PageSource& from, std::span<const base::PageRun> runs);
+
+  // What was copied.
   std::vector<base::PageRun> existing_pages(std::uint64_t start, std::uint64_t end,
                                             bool file_backed) override;
-  // Pages that were not copied read as zeros.
+  // What was not copied reads as zeros.
   void read(std::uint64_t address, std::span<std::byte> into) override;
 
+  [[nodiscard]] std::uint64_t bytes() const { return bytes_; }
+
  private:
+  // Calls `visit` with each copied range of [start, end), cut to it, and its bytes.
+  template <typename Visit>
+  void for_each(std::uint64_t start, std::uint64_t end, Visit visit) const;
+
   struct Piece {
-    base::PageRun run;
-    std::vector<std::byte> bytes;
+    std::unique_ptr<std::byte[]> bytes;  // not a vector, which would fill it with zeros first
+    std::uint64_t size = 0;
   };
-  std::vector<Piece> pieces_;  // sorted
+  std::map<std::uint64_t, Piece> pieces_;  // by address
+  std::uint64_t bytes_ = 0;
 };
 
 }  // namespace torpor::image

@@ -2,11 +2,12 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <string>
 
 #include "base/page_source.h"
 #include "base/progress.h"
+#include "image/area_rules.h"
+#include "image/core_plan.h"
 #include "image/written_file.h"
 #include "proto/snapshot.pb.h"
 
@@ -21,16 +22,6 @@ struct CoreFile {
   WrittenFile extents;
   std::uint64_t pages = 0;  // that were stored
 };
-
-// Whether the pages of `area` belong into the core: every private area but those of the kernel
-// (vdso, vvar). What is shared lies in the files or in content files.
-bool belongs_into_core(const snapshot::Area& area);
-
-// Whether an absent page of a private area means "as in the file" instead of zeros.
-bool is_file_backed(const snapshot::Area& area);
-
-// From where the pages of an area are read. Called once per area, from the calling thread.
-using SourceOfArea = std::function<base::PageSource&(const snapshot::Area&)>;
 
 // Creates both files (0600) in the directory; they must not exist. Names: process.memory_file() and
 // extents_file() where set, else core_name() and extents_name(). Areas must be sorted and

@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "base/unique_fd.h"
+#include "image/directory_lock.h"
 #include "image/extents.h"
-#include "image/store.h"
 #include "proto/snapshot.pb.h"
 
 namespace torpor::image {
@@ -36,13 +36,16 @@ class Image {
   // The process's core, for reading.
   [[nodiscard]] base::UniqueFd core(const snapshot::Process& process) const;
 
-  // The content file, for reading; its extents have been checked: sorted, within the size.
+  // The content file, for reading. It is `size` long, and the extents are sorted and within it.
   [[nodiscard]] base::UniqueFd content(const snapshot::SharedMemory& memory) const;
   [[nodiscard]] base::UniqueFd content(const snapshot::SavedFile& saved) const;
 
  private:
   Image(std::filesystem::path path, DirectoryLock lock, snapshot::Manifest manifest);
   void check_files() const;
+  [[nodiscard]] base::UniqueFd open_content(
+      const std::string& name, std::uint64_t size,
+      const google::protobuf::RepeatedPtrField<snapshot::Extent>& extents) const;
 
   std::filesystem::path path_;
   DirectoryLock lock_;

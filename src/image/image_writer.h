@@ -4,10 +4,10 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
-#include <string_view>
+#include <optional>
 #include <vector>
 
-#include "base/unique_fd.h"
+#include "image/directory_lock.h"
 #include "image/store.h"
 #include "image/written_file.h"
 #include "proto/snapshot.pb.h"
@@ -31,15 +31,15 @@ using CommitObserver = std::function<void(CommitStep)>;
 
 class ImageWriter {
  public:
-  // Makes <store>/.partial-<generation>-<our pid>, 0700, and everything above it that is missing.
-  // Throws Error io or permission.
+  // Makes <store>/.partial-<generation>-<our pid>, 0700, and everything above it that is missing,
+  // and locks it. Throws Error io or permission.
   explicit ImageWriter(const Store& store, CommitObserver observer = {});
   // Removes the partial directory unless it was committed.
   ~ImageWriter();
   ImageWriter(const ImageWriter&) = delete;
   ImageWriter& operator=(const ImageWriter&) = delete;
 
-  [[nodiscard]] int directory_fd() const { return directory_.get(); }
+  [[nodiscard]] int directory_fd() const { return lock_->directory_fd(); }
   [[nodiscard]] std::uint64_t generation() const { return generation_; }
 
   // Every file that was written into the directory must be added, or commit() will not know of it.
@@ -48,27 +48,26 @@ class ImageWriter {
 
   // Fills in the manifest's format_version, name, generation and files, and brings everything to
   // disk and into sight: files, directory, manifest, directory, rename, parent. Returns the path of
-  // the generation. Throws Error io (nothing became visible), or conflict when the generation
-  // exists. Only once.
+  // the generation. Only once. Throws Error io, or conflict when that generation exists already:
+  // then nothing has become visible; if only the very last step fails (fsync of the parent), the
+  // message says that the image is there but might not outlive a crash of the system.
   std::filesystem::path commit(snapshot::Manifest manifest);
 
  private:
   void create_partial();
-  void sync_oldest(std::size_t keep);
+  void sync_files(std::size_t leave);
   void write_manifest(const snapshot::Manifest& manifest);
   void make_visible();
-  void reached(CommitStep step);
+  void reached(CommitStep step) const;
 
-  std::filesystem::path parent_path_;
-  std::string name_;
-  std::uint64_t generation_ = 0;
-  std::string partial_name_;
+  Store store_;
   CommitObserver observer_;
-  base::UniqueFd parent_;
-  base::UniqueFd directory_;  // holds the lock
+  std::uint64_t generation_ = 0;
+  std::filesystem::path partial_;
+  std::optional<DirectoryLock> lock_;
   std::vector<snapshot::ImageFile> files_;
   std::vector<WrittenFile> unsynced_;
-  bool committed_ = false;
+  bool visible_ = false;
 };
 
 }  // namespace torpor::image

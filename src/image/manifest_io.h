@@ -24,6 +24,9 @@ snapshot::Manifest decode_manifest(std::span<const std::byte> bytes, const std::
 
 // `path` is that of the manifest itself. Throws as decode_manifest, Error not_found or io.
 snapshot::Manifest read_manifest(const std::filesystem::path& path);
+
+// The manifest in an open directory of an image; `directory` is its path, for errors. A directory
+// without a manifest is a bad_image.
 snapshot::Manifest read_manifest_at(int directory_fd, const std::filesystem::path& directory);
 
 }  // namespace torpor::image

@@ -10,8 +10,6 @@
 #include <string_view>
 #include <vector>
 
-#include "base/unique_fd.h"
-
 namespace torpor::image {
 
 // $TORPOR_DIR, else $XDG_STATE_HOME/torpor, else ~/.local/state/torpor. Throws Error usage when
@@ -22,15 +20,14 @@ std::filesystem::path default_directory();
 // exist has none.
 std::vector<std::string> computations(const std::filesystem::path& directory);
 
-// The directory of the image that `reference` means: "NAME" (its latest generation), "NAME@GEN", or
-// whatever has a '/' in it (or is "." or ".."): the path of a generation's directory, or of a
-// computation's directory, then its latest generation. Throws Error not_found, or usage for a
+// The directory of the image that `reference` means: "NAME" (its latest generation), "NAME@GEN",
+// or, if it has a '/' in it or is "." or "..", the path of a generation's directory, or that of a
+// computation's directory, meaning its latest generation. Throws Error not_found, or usage for a
 // malformed reference.
 std::filesystem::path resolve(const std::filesystem::path& directory, std::string_view reference);
 
-// Throws Error usage unless `name` can name a computation: 1 to 128 of [A-Za-z0-9._+-], the first
-// no
-// '.' and no '-'.
+// Throws Error usage unless `name` can name a computation: 1 to 128 of [A-Za-z0-9._+-], of which
+// the first is neither '.' nor '-'.
 void check_name(std::string_view name);
 
 // The generations of one computation.
@@ -56,35 +53,22 @@ class Store {
   // sound ones. Generations that are in use are skipped. Returns the removed ones.
   std::vector<std::uint64_t> keep_latest(std::size_t count);
 
-  // Removes one generation. False if it is in use. Throws Error not_found.
+  // Removes one generation. False if it is in use or was removed meanwhile. Throws Error not_found.
   bool remove(std::uint64_t generation);
 
   // Removes what dead writers and interrupted removals left behind. Never waits. Returns how many.
   std::size_t remove_leftovers();
 
+  // Makes the computation's directory, and those above it that are missing, 0700. Throws Error io,
+  // or permission if it belongs to somebody else.
+  void create_directory() const;
+
  private:
+  // Renames and removes <name>, a directory that nobody uses. False if somebody does.
+  bool remove_directory(const std::string& name, std::uint64_t generation) const;
+
   std::filesystem::path directory_;
   std::string name_;
-};
-
-// A lock on an image's directory, kept until it is destroyed or the process ends.
-//  - shared: somebody reads the image (a restart in progress): it will not be removed.
-//  - exclusive: somebody writes or removes it.
-// It is a flock(2) of an own open file description: children that inherit the descriptor hold it
-// too.
-class DirectoryLock {
- public:
-  // Waits for a writer or remover at most `wait_ms`. Throws Error not_found if there is no such
-  // directory (any more), conflict if it stays busy.
-  static DirectoryLock shared(const std::filesystem::path& path, int wait_ms = 2000);
-  // Nothing if the directory is busy or is gone.
-  static std::optional<DirectoryLock> try_exclusive(const std::filesystem::path& path);
-
-  [[nodiscard]] int directory_fd() const { return fd_.get(); }
-
- private:
-  explicit DirectoryLock(base::UniqueFd fd) : fd_(std::move(fd)) {}
-  base::UniqueFd fd_;
 };
 
 }  // namespace torpor::image

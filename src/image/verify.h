@@ -18,16 +18,21 @@ enum class VerifyDepth {
 };
 
 // Throws Error bad_image naming the file, the offset and, for pages, address and pid. Pages are
-// read and checked by `workers` threads. Counts into `progress`; throws Cancelled.
+// read and checked by `workers` threads. Adds to progress.bytes_total and counts bytes_done; throws
+// Cancelled.
 void verify(const Image& image, base::Progress& progress, VerifyDepth depth, unsigned workers = 2);
 
+// Of one process that has memory, core and table alone.
+void verify_process(const Image& image, const snapshot::Process& process, base::Progress& progress,
+                    VerifyDepth depth, unsigned workers = 2);
+
 // For a restart that checks while it loads. `core` is the whole core file in memory, `extents` of
-// the same process; bounds have been checked by Image::extents. `name` is the core file's. Throws
+// the same process, whose bounds were checked by Image::extents. `name` is the core file's. Throws
 // Error bad_image. May run in several threads on different parts of the table.
 void verify_extents(std::span<const std::byte> core, std::span<const PageExtent> extents,
                     const std::string& name, std::int32_t pid);
 
-// The same for one extent whose pages have just been read to `pages` (extent.size() bytes).
+// The same for one extent whose pages have been read into `pages` (extent.size() bytes).
 void verify_extent(std::span<const std::byte> pages, const PageExtent& extent,
                    const std::string& name, std::int32_t pid);
 

@@ -26,12 +26,17 @@ class ProcessPageSource : public base::PageSource {
   void read_runs(std::span<const base::PageRun> runs, std::span<std::byte> into) override;
 
  private:
+  [[nodiscard]] std::size_t read_by_call(std::span<const base::PageRun> runs,
+                                         std::span<std::byte> into) const;
+  void read_through_file(std::span<const base::PageRun> runs, std::span<std::byte> into,
+                         std::size_t done) const;
   void read_through_file(std::uint64_t address, std::span<std::byte> into) const;
 
   pid_t pid_;
   base::UniqueFd memory_;  // /proc/PID/mem: reads what process_vm_readv may not (PROT_NONE)
   base::UniqueFd pagemap_;
   PageFinder finder_;
+  bool knows_guards_;
 };
 
 }  // namespace torpor::process
