@@ -109,6 +109,12 @@ static inline long long end_time(int argc, char** argv) {
   return now_ns() + (long long)(option(argc, argv, "--seconds", 3) * (double)SECOND);
 }
 
+/* Naps 10 ms; is there time left before `end`? The loop condition of most programs. */
+static inline int time_left(long long end) {
+  nap_ms(10);
+  return now_ns() < end;
+}
+
 /* Prints a line and flushes, so that no fork or kill ever finds half a line in the buffer. */
 static inline void say(const char* line) {
   puts(line);

@@ -1,0 +1,78 @@
+/* Threads that sit in every blocking call with a time limit or a waker: the result has to be that
+ * of an undisturbed call (never EINTR), and come at the expected time, within --tolerance-ms (50).
+ * Every call blocks for --block-ms (250) and a little more for each case. */
+#include "blocked_calls.h"
+
+#include <signal.h>
+
+#include "check.h"
+
+static long long end, tolerance;
+static pthread_barrier_t started;
+
+static void ignore_signal(int number) { (void)number; }
+
+static void* wake_at_deadline(void* argument) {
+  struct Case* it = argument;
+  for (;;) {
+    MUST(sem_wait(&it->begin));
+    if (it->over) return NULL;
+    sleep_until(it->deadline);
+    it->wake(it);
+  }
+}
+
+static void one_call(struct Case* it) {
+  it->deadline = now_ns() + it->duration;
+  if (it->wake) MUST(sem_post(&it->begin));
+  it->call(it);
+  long long late = now_ns() - it->deadline;
+  CHECK((it->may_be_early || late >= -tolerance) && late <= tolerance,
+        "%s of %lld ms: expected on time, saw %.3f ms %s", it->name, it->duration / MILLISECOND,
+        (double)llabs(late) / 1e6, late < 0 ? "early" : "late");
+}
+
+static void* block(void* argument) {
+  struct Case* it = argument;
+  pthread_barrier_wait(&started);
+  do one_call(it);
+  while (now_ns() + it->duration < end);
+  it->over = 1;
+  if (it->wake) MUST(sem_post(&it->begin));
+  return NULL;
+}
+
+static void start(struct Case* it) {
+  MUST(sem_init(&it->begin, 0, 0));
+  if (it->set_up) it->set_up(it);
+  if (it->wake) ZERO(pthread_create(&it->waker, NULL, wake_at_deadline, it));
+  ZERO(pthread_create(&it->blocked, NULL, block, it));
+}
+
+int main(int argc, char** argv) {
+  tolerance = (long long)(option(argc, argv, "--tolerance-ms", 50) * (double)MILLISECOND);
+  long long duration = (long long)(option(argc, argv, "--block-ms", 250) * (double)MILLISECOND);
+  struct sigaction action = {.sa_handler = ignore_signal}; /* SIGUSR1 ends pause and sigsuspend */
+  MUST(sigaction(SIGUSR1, &action, NULL));
+  sigset_t waited_for; /* SIGUSR2 is for sigtimedwait and sigwaitinfo */
+  sigemptyset(&waited_for);
+  sigaddset(&waited_for, SIGUSR2);
+  ZERO(pthread_sigmask(SIG_BLOCK, &waited_for, NULL));
+
+  ZERO(pthread_barrier_init(&started, NULL, (unsigned)blocked_case_count + 1));
+  end = end_time(argc, argv);
+  for (int i = 0; i < blocked_case_count; ++i) {
+    blocked_cases[i].duration = duration + i * duration / 20;
+    start(&blocked_cases[i]);
+  }
+  pthread_barrier_wait(&started);
+  say("ready");
+  for (int i = 0; i < blocked_case_count; ++i) {
+    ZERO(pthread_join(blocked_cases[i].blocked, NULL));
+    if (blocked_cases[i].wake) ZERO(pthread_join(blocked_cases[i].waker, NULL));
+    if (blocked_cases[i].tear_down) blocked_cases[i].tear_down(&blocked_cases[i]);
+    printf("%s\n", blocked_cases[i].name);
+  }
+  say("ok");
+  return 0;
+}
