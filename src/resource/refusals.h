@@ -1,0 +1,45 @@
+// What a process can have that cannot be saved or restored, apart from memory and descriptors (I5).
+#pragma once
+
+#include <sys/types.h>
+
+#include <span>
+#include <string>
+#include <vector>
+
+#include "process/held_process.h"
+#include "proto/snapshot.pb.h"
+#include "resource/credentials.h"
+
+namespace torpor::resource {
+
+// One thing that stands in the way, or (not fatal) will not be as it was.
+struct Obstacle {
+  bool fatal = true;
+  pid_t pid = 0;
+  std::string what;
+  std::string reason;
+  std::string remedy;
+};
+
+// The dry pass over a running process: modes of seccomp, namespaces other than those of
+// `surroundings` (ourselves; or, of a restarted computation, the init that we gave it), threads
+// with descriptors or directories of their own, a tracer, a deleted working directory, shadow
+// stacks, a 32-bit program. A process that ends meanwhile is passed over.
+void check_process(pid_t pid, pid_t surroundings, std::vector<Obstacle>& obstacles);
+
+// Memory, descriptors, directories or signal actions that two processes of the tree, or one of them
+// and its parent outside, have in common. The brief sharing between vfork() and exec() is waited
+// out.
+void check_sharing(std::span<const pid_t> pids, std::vector<Obstacle>& obstacles);
+
+// With everything stopped and the agent inside, what cannot be seen from outside: system call
+// dispatch to user space, Landlock domains, memory protection that denies new code.
+void check_stopped(process::HeldProcess& held, std::vector<Obstacle>& obstacles);
+
+// The dry pass of a restart: what of this process the restarter, whose husks will have `present`,
+// cannot give back here.
+void check_restore(const snapshot::Process& process, const PresentCredentials& present,
+                   std::vector<Obstacle>& obstacles);
+
+}  // namespace torpor::resource

@@ -1,0 +1,34 @@
+// Interval timers (alarm(2), setitimer(2)) and POSIX timers (timer_create(2)).
+//
+// All times are saved as the time that was left. The kernel does not tell whether a timer was set
+// to an absolute time of the wall clock: after a restart such a timer, too, fires when the time
+// that was left has passed.
+#pragma once
+
+#include <string_view>
+#include <vector>
+
+#include "process/agent_client.h"
+#include "process/call_list.h"
+#include "process/held_process.h"
+#include "proto/snapshot.pb.h"
+
+namespace torpor::resource {
+
+// `process` has its threads. Needs /proc/PID/timers (CONFIG_CHECKPOINT_RESTORE). Throws Error
+// refused for a timer whose thread cannot be known.
+void capture_timers(process::HeldProcess& held, snapshot::Process& process);
+
+void restore_interval_timers(process::CallList& calls, const snapshot::Process& process);
+
+// With their exact ids: by PR_TIMER_CREATE_RESTORE_IDS (Linux 6.16), before that by making and
+// deleting timers until the id is reached. Threads that timers notify must exist. Throws
+// Error host_lacks where that would take too long.
+void restore_posix_timers(process::AgentClient& agent, const snapshot::Process& process);
+
+// Parses the text of /proc/PID/timers. notify_thread is the number that we see, and 0 unless the
+// timer notifies a thread; times are not in it.
+std::vector<snapshot::PosixTimer> parse_timers(std::string_view text,
+                                               std::string_view file = "timers");
+
+}  // namespace torpor::resource
