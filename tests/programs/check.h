@@ -69,6 +69,9 @@ __attribute__((noreturn, format(printf, 4, 5))) static inline void check_fail(
                  result_, strerror(errno));                                                \
   })
 
+/* What F_GETFL shows of every open file of a 64-bit program; the C library's O_LARGEFILE is 0. */
+enum { kLargeFile = 0100000 };
+
 #define MILLISECOND 1000000LL
 #define SECOND 1000000000LL
 
@@ -149,11 +152,17 @@ static inline void fill(void* bytes, size_t size, unsigned seed) {
   for (size_t i = 0; i < size; ++i) ((unsigned char*)bytes)[i] = pattern_byte(seed, i);
 }
 
-static inline void check_filled(const void* bytes, size_t size, unsigned seed, const char* what) {
-  for (size_t i = 0; i < size; ++i) {
+/* Bytes [from, to) of what was filled from `bytes` on. */
+static inline void check_part(const void* bytes, size_t from, size_t to, unsigned seed,
+                              const char* what) {
+  for (size_t i = from; i < to; ++i) {
     unsigned char seen = ((const unsigned char*)bytes)[i], expected = pattern_byte(seed, i);
     CHECK(seen == expected, "%s: byte %zu: expected %#x, saw %#x", what, i, expected, seen);
   }
+}
+
+static inline void check_filled(const void* bytes, size_t size, unsigned seed, const char* what) {
+  check_part(bytes, 0, size, seed, what);
 }
 
 static inline void check_zeros(const void* bytes, size_t size, const char* what) {
