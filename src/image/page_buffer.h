@@ -3,7 +3,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <cstring>
 #include <memory>
 #include <new>
@@ -17,14 +16,13 @@ namespace torpor::image {
 class PageBuffer {
  public:
   explicit PageBuffer(std::size_t size)
-      : bytes_(static_cast<std::byte*>(std::aligned_alloc(base::page_size, size))), size_(size) {
-    if (!bytes_) throw std::bad_alloc();
-  }
+      : bytes_(static_cast<std::byte*>(::operator new(size, alignment))), size_(size) {}
   [[nodiscard]] std::span<std::byte> bytes() const { return {bytes_.get(), size_}; }
 
  private:
+  static constexpr std::align_val_t alignment{base::page_size};
   struct Free {
-    void operator()(std::byte* bytes) const { std::free(bytes); }
+    void operator()(std::byte* bytes) const { ::operator delete(bytes, alignment); }
   };
   std::unique_ptr<std::byte, Free> bytes_;
   std::size_t size_;
