@@ -133,6 +133,9 @@ static inline void reap(pid_t child, int status) {
         (unsigned)seen);
 }
 
+/* Fails if the child has ended (by a failed check of its own, for example). */
+static inline void expect_alive(pid_t child) { CHECK_EQ(waitpid(child, NULL, WNOHANG), 0); }
+
 /* Writes or reads exactly `size` bytes in one call. */
 static inline void write_all(int fd, const void* bytes, size_t size) {
   CHECK_EQ(MUST(write(fd, bytes, size)), size);

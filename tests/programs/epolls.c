@@ -108,6 +108,7 @@ int main(int argc, char** argv) {
   control(shared, EPOLL_CTL_ADD, to_child[0], EPOLLIN, kLevel);
   pid_t pid = MUST(fork());
   if (pid == 0) child(shared, to_child[0], back[1]);
+  MUST(close(back[1]));
   set_up();
   expect(set, 1u << kWriter, kEvents); /* the edge of being writable comes once */
   say("ready");

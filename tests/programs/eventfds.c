@@ -53,6 +53,7 @@ int main(int argc, char** argv) {
     CHECK_EQ(MUST(fcntl(counter, F_GETFL)), O_RDWR | O_NONBLOCK);
     CHECK_EQ(MUST(fcntl(counter, F_GETFD)), FD_CLOEXEC), CHECK_EQ(MUST(fcntl(full, F_GETFD)), 0);
     add(to_child, 5 + round % 7);
+    while (!(revents(back) & POLLIN)) expect_alive(pid), nap_ms(1);
     CHECK_EQ(take(back), 6 + round % 7);
   }
   for (int i = 0; i < 40; ++i) CHECK_EQ(take(semaphore), 1);

@@ -130,7 +130,7 @@ int main(int argc, char** argv) {
   MUST(pipe(to_child)), MUST(pipe(to_parent));
   pid_t parent = getpid(), pid = MUST(fork());
   if (pid == 0) child(&it, parent);
-  MUST(close(to_child[0]));
+  MUST(close(to_child[0])), MUST(close(to_parent[1]));
   say("ready");
   off_t expected = 0;
   long long end = end_time(argc, argv);
