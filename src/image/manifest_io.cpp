@@ -103,7 +103,8 @@ snapshot::Manifest read_manifest_at(int directory_fd, const std::filesystem::pat
   const std::string name = directory / manifest_name;
   const base::UniqueFd fd(
       ::openat(directory_fd, manifest_name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK));
-  if (!fd && errno == ENOENT) throw_bad_image(directory, "not an image: it has no manifest");
+  if (!fd && errno == ENOENT)
+    throw_bad_image(directory, fmt::format("not an image: it has no {}", manifest_name));
   if (!fd) base::throw_system("opening {}", name);
   return read_manifest_of(fd.get(), name);
 }
