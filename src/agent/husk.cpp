@@ -69,6 +69,7 @@ std::int64_t fork_husk(Context* context, const Call& call) {
   const std::int64_t pid = raw_syscall(__NR_clone3, address_of(&args), sizeof(args));
   if (pid != 0) return pid;
   raw_syscall(__NR_dup3, socket, kHuskSocket, 02000000);
+  raw_syscall(__NR_close, socket);
   raw_syscall(__NR_close_range, kHuskSocket + 1, 0xffffffffU, 0);
   context->socket = kHuskSocket;
   say_hello(context);

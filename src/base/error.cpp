@@ -57,4 +57,10 @@ void throw_errno(int error, std::string_view what) {
               std::string(remedy_for_errno(error)));
 }
 
+void throw_host_lacks(int error, std::string_view what, std::string_view remedy) {
+  std::array<char, 128> text{};
+  const char* reason = ::strerror_r(error, text.data(), text.size());
+  throw Error(ErrorCode::host_lacks, fmt::format("{}: {}", what, reason), std::string(remedy));
+}
+
 }  // namespace torpor::base

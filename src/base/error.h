@@ -51,6 +51,9 @@ ErrorCode code_for_errno(int error);
 // Throws Error "<what>: <strerror(error)>", with a remedy where the errno has an obvious one.
 [[noreturn]] void throw_errno(int error, std::string_view what);
 
+// The same with ErrorCode::host_lacks: what this host's kernel or its policy does not allow.
+[[noreturn]] void throw_host_lacks(int error, std::string_view what, std::string_view remedy);
+
 // Throws for the current errno.
 template <typename... Args>
 [[noreturn]] void throw_system(fmt::format_string<Args...> format, Args&&... args) {

@@ -12,11 +12,15 @@
 #include <vector>
 
 #include "base/progress.h"
+#include "resource/interrupted_calls.h"
 
 namespace torpor::checkpoint {
 
 struct Request {
-  pid_t root = 0;                   // of the tree, in our own pid namespace
+  pid_t root = 0;  // of the tree, in our own pid namespace
+  // Whose descendants all belong to the computation (the supervisor itself, or the reaper of a
+  // restored one): orphans too. 0: only the root and what is below it.
+  pid_t reaper = 0;
   std::string name;                 // of the computation
   std::filesystem::path directory;  // of the image store
   bool kill = false;                // end the program once the image is durable; it does not run on
@@ -24,7 +28,7 @@ struct Request {
   // What stands for "outside" when descriptors are classified: device:inode of every file that the
   // launcher handed to the program as its standard streams.
   struct OutsideStream {
-    unsigned stream = 0;            // 0, 1, 2
+    unsigned stream = 0;  // 0, 1, 2
     std::uint64_t device = 0;
     std::uint64_t inode = 0;
   };
@@ -34,6 +38,8 @@ struct Request {
   std::mutex* wait_lock = nullptr;
   // Processes of ours below the root's parent that are not part of the program (by pid).
   std::vector<pid_t> not_ours;
+  // Kept by a supervisor from one checkpoint to the next; null for a single one.
+  resource::WaitLog* waits = nullptr;
 };
 
 struct Outcome {
@@ -58,7 +64,7 @@ Outcome run(const Request& request, base::Progress& progress,
 struct Finding {
   bool fatal = true;
   pid_t pid = 0;
-  std::string what;    // the descriptor or mapping, and its path
+  std::string what;  // the descriptor or mapping, and its path
   std::string reason;
   std::string remedy;
 };

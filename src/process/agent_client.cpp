@@ -170,6 +170,12 @@ std::size_t AgentClient::receive(std::span<std::byte> into) const {
   return static_cast<std::size_t>(got);
 }
 
+void AgentClient::await_end() const {
+  pollfd wait{socket_.get(), POLLIN, 0};
+  constexpr int kMost = 5000;
+  ::poll(&wait, 1, kMost);
+}
+
 base::UniqueFd AgentClient::take_fd(int fd) {
   Batch batch(*this);
   batch.call(SYS_sendmsg, {remote_socket_, remote_sender(batch, fd), MSG_NOSIGNAL},

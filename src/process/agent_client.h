@@ -36,6 +36,7 @@ class Batch : public CallList {
 
   [[nodiscard]] bool fits(std::size_t more_calls, std::size_t more_data) const;
   [[nodiscard]] bool empty() const { return calls_.empty(); }
+  [[nodiscard]] std::size_t size() const { return calls_.size(); }
 
   // Executes. Throws Error with the pid, what the failed call was to do and its errno.
   void run();
@@ -107,6 +108,11 @@ class AgentClient {
   std::size_t receive(std::span<std::byte> into) const;
 
   void close() { socket_.reset(); }
+  // Waits until the agent has gone (end of file), at most 5 s.
+  void await_end() const;
+  // The pid that the agent's process has in its own pid namespace.
+  [[nodiscard]] pid_t pid_there() const { return pid_there_; }
+  void set_pid_there(pid_t pid) { pid_there_ = pid; }
 
   // The number of the socket in the process.
   [[nodiscard]] int remote_socket() const { return remote_socket_; }
@@ -118,6 +124,7 @@ class AgentClient {
   base::RemotePtr context_;
   base::RemotePtr code_;
   int remote_socket_ = agent::kHuskSocket;
+  pid_t pid_there_ = 0;
   std::function<void()> idle_;
 };
 

@@ -111,12 +111,13 @@ std::optional<base::RemotePtr> find_in(pid_t pid, const Mapping& mapping) {
 
 }  // namespace
 
-base::RemotePtr find_syscall_instruction(pid_t pid) {
+base::RemotePtr find_syscall_instruction(pid_t pid, std::uint64_t not_from, std::uint64_t not_to) {
   std::vector<Mapping> maps = read_maps(pid);
   std::stable_partition(maps.begin(), maps.end(),
                         [](const Mapping& m) { return m.path == "[vdso]"; });
   for (const Mapping& mapping : maps) {
     if (!mapping.exec || mapping.path == "[vsyscall]") continue;
+    if (mapping.start >= not_from && mapping.start < not_to) continue;
     if (const auto found = find_in(pid, mapping)) return *found;
   }
   throw base::Error(

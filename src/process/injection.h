@@ -17,8 +17,9 @@ std::int64_t borrow_thread(Tracee& thread, base::RemotePtr syscall_instruction, 
                            std::span<const std::uint64_t> arguments);
 
 // The address of a `syscall` instruction in the process: in the vdso, else in any executable
-// mapping. Throws Error refused if there is none.
-base::RemotePtr find_syscall_instruction(pid_t pid);
+// mapping that does not begin in [not_from, not_to). Throws Error refused if there is none.
+base::RemotePtr find_syscall_instruction(pid_t pid, std::uint64_t not_from = 0,
+                                         std::uint64_t not_to = 0);
 
 class InjectedAgent {
  public:

@@ -136,8 +136,10 @@ TEST(ReadFdinfo, ReadsInotifyWatches) {
 }
 
 TEST(ReadFdinfo, ReadsPidfds) {
+  const pid_t self = ::getpid();
   const pid_t child = ::fork();
   if (child == 0) {
+    end_with_parent(self);
     for (;;) ::pause();
   }
   const UniqueFd fd(static_cast<int>(::syscall(SYS_pidfd_open, child, 0)));

@@ -166,9 +166,13 @@ TEST(ReadStatus, ReadsAZombie) {
 }
 
 TEST(ReadStatus, SeesTheIdsOfInnerNamespaces) {
-  const TestChild outer([] {
+  const TestChild outer([](const TestChild::Ready& ready) {
     if (::unshare(CLONE_NEWUSER | CLONE_NEWPID) != 0) ::_exit(1);
-    if (::fork() == 0) ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (::fork() == 0) {
+      ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+      ready();  // not before, or it might outlive us
+    }
+    for (;;) ::pause();
   });
   std::vector<pid_t> inner;
   try {

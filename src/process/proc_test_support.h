@@ -20,6 +20,12 @@
 
 namespace torpor::process {
 
+// In a child: makes it end with its parent, whenever that ends.
+inline void end_with_parent(pid_t parent) {
+  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+  if (::getppid() != parent) ::_exit(97);  // it had ended before
+}
+
 // The constructor returns when `prepare` has run in the child, which then sleeps in pause(), or has
 // called `ready`, exec'd or ended the child.
 class TestChild {
@@ -31,8 +37,12 @@ class TestChild {
     if (::pipe2(ends, O_CLOEXEC) != 0) base::throw_system("pipe2");
     base::UniqueFd reader(ends[0]);
     base::UniqueFd writer(ends[1]);
+    const pid_t parent = ::getpid();
     pid_ = ::fork();
-    if (pid_ == 0) run(prepare, writer.get());
+    if (pid_ == 0) {
+      end_with_parent(parent);
+      run(prepare, writer.get());
+    }
     writer.reset();
     char byte = 0;
     while (::read(reader.get(), &byte, 1) < 0 && errno == EINTR) continue;
@@ -53,7 +63,6 @@ class TestChild {
 
  private:
   [[noreturn]] static void run(const std::function<void(const Ready&)>& prepare, int writer) {
-    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
     const Ready ready = [&] {
       if (::write(writer, "r", 1) != 1) ::_exit(99);
     };

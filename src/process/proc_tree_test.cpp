@@ -61,17 +61,21 @@ TEST(ChildrenOf, FindsThoseOfOtherThreads) {
   thread.join();
 }
 
+// A child that does this and never comes back.
+template <typename Action>
+void fork_child(const Action& action) {
+  const pid_t parent = ::getpid();
+  if (::fork() != 0) return;
+  end_with_parent(parent);
+  action();
+  for (;;) ::pause();
+}
+
 // Forks a chain of processes, each the child of the one before, and two leaves below each.
 void grow(int depth, const TestChild::Ready& ready) {
-  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-  for (int leaf = 0; leaf < 2; ++leaf) {
-    if (::fork() == 0) {
-      ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-      for (;;) ::pause();
-    }
-  }
+  for (int leaf = 0; leaf < 2; ++leaf) fork_child([] {});
   if (depth == 0) return ready();
-  if (::fork() == 0) grow(depth - 1, ready);
+  fork_child([&] { grow(depth - 1, ready); });
   for (;;) ::pause();
 }
 

@@ -223,6 +223,12 @@ StoppedProcess* StoppedTree::find(pid_t pid) {
   return found == processes_.end() ? nullptr : &*found;
 }
 
+void StoppedTree::await_end(int milliseconds) {
+  for (StoppedProcess& process : processes_) {
+    for (Tracee& thread : process.threads) thread.await_end(milliseconds);
+  }
+}
+
 void StoppedTree::release() {
   for (StoppedProcess& process : processes_) {
     for (Tracee& thread : process.threads) thread.detach();

@@ -46,6 +46,10 @@ class StoppedTree {
   [[nodiscard]] std::size_t thread_count() const;
   StoppedProcess* find(pid_t pid);
 
+  // All processes have been sent SIGKILL: waits until they have ended, so that their parents can
+  // know.
+  void await_end(int milliseconds);
+
   // Lets all go on.
   void release();
 

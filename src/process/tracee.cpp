@@ -55,7 +55,8 @@ Tracee::Tracee(Tracee&& other) noexcept
       tid_(other.tid_),
       state_(other.state_),
       stop_signal_(other.stop_signal_),
-      attached_(std::exchange(other.attached_, false)) {}
+      attached_(std::exchange(other.attached_, false)),
+      stepping_(other.stepping_) {}
 
 Tracee& Tracee::operator=(Tracee&& other) noexcept {
   std::swap(pid_, other.pid_);
@@ -63,6 +64,7 @@ Tracee& Tracee::operator=(Tracee&& other) noexcept {
   std::swap(state_, other.state_);
   std::swap(stop_signal_, other.stop_signal_);
   std::swap(attached_, other.attached_);
+  std::swap(stepping_, other.stepping_);
   return *this;
 }
 
@@ -80,6 +82,10 @@ void Tracee::took_stop(int status) {
   if (event == kEventStop) {
     state_ = State::stopped;
     stop_signal_ = signal == SIGTRAP ? 0 : signal;
+    return;
+  }
+  if (stepping_ && event == 0 && signal == SIGTRAP) {
+    state_ = State::stopped;
     return;
   }
   // Some other stop came first. Any trap takes back our request to stop (ptrace_stop() in
@@ -146,8 +152,21 @@ bool Tracee::wait(int milliseconds) {
 }
 
 void Tracee::resume() {
+  stepping_ = false;
   trace(PTRACE_CONT, tid_, nullptr, nullptr);
   state_ = State::running;
+}
+
+void Tracee::step() {
+  stepping_ = true;
+  trace(PTRACE_SINGLESTEP, tid_, nullptr, nullptr);
+  state_ = State::running;
+}
+
+void Tracee::await_end(int milliseconds) {
+  if (!attached_) return;
+  state_ = State::running;
+  wait(milliseconds);
 }
 
 void Tracee::detach() {

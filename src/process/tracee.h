@@ -59,6 +59,10 @@ class Tracee {
   bool wait(int milliseconds);
   // Lets a stopped thread run on under our eyes.
   void resume();
+  // The same, but it stops again after one instruction (or one system call), with State::stopped.
+  void step();
+  // After SIGKILL: waits until it has ended.
+  void await_end(int milliseconds);
   // Lets the thread go for good.
   void detach();
   void set_options(unsigned long options);
@@ -85,6 +89,7 @@ class Tracee {
   State state_ = State::running;
   int stop_signal_ = 0;
   bool attached_ = true;
+  bool stepping_ = false;
 };
 
 }  // namespace torpor::process

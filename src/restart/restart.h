@@ -16,7 +16,7 @@ namespace torpor::restart {
 enum class Identity { automatic, host, name_space };
 
 struct Request {
-  std::filesystem::path image;      // directory of one generation
+  std::filesystem::path image;  // directory of one generation
   Identity identity = Identity::automatic;
   // What the program gets for standard streams that led outside; duplicated, not taken.
   std::array<int, 3> streams{0, 1, 2};
@@ -27,9 +27,10 @@ struct Request {
 
 // A running restored computation.
 struct Restarted {
-  pid_t child = 0;          // our direct child: init of the namespace, or the reaper
-  pid_t root = 0;           // of the program, in our own pid namespace
-  pid_t root_seen = 0;      // the same as the program sees it
+  pid_t child = 0;      // our direct child: init of the namespace, or the reaper
+  pid_t reaper = 0;     // parent of the program's root, for checkpoint::Request::reaper
+  pid_t root = 0;       // of the program, in our own pid namespace
+  pid_t root_seen = 0;  // the same as the program sees it
   // Gives {int32 pid as the program sees it, int32 status} of every child of the reaper that
   // changes state, in the encoding of wait(2); ends with the computation.
   base::UniqueFd reports;

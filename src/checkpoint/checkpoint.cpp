@@ -1,0 +1,23 @@
+#include "checkpoint/checkpoint.h"
+
+#include "checkpoint/session.h"
+
+namespace torpor::checkpoint {
+
+Outcome run(const Request& request, base::Progress& progress,
+            const std::function<void()>& resumed) {
+  Session session(request, progress);
+  session.look();
+  session.stop();
+  session.enter();
+  session.capture();
+  session.copy();
+  session.snapshot();
+  session.leave();
+  session.resume();
+  if (resumed) resumed();
+  session.write();
+  return session.commit();
+}
+
+}  // namespace torpor::checkpoint

@@ -1,0 +1,47 @@
+#include "checkpoint/frozen_copy.h"
+
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+
+#include <cstddef>
+
+#include "base/error.h"
+#include "process/descriptor_passing.h"
+
+namespace torpor::checkpoint {
+namespace {
+
+constexpr int kPatienceMs = 10000;
+
+}  // namespace
+
+FrozenCopy::FrozenCopy(process::HeldProcess& held) {
+  int pair[2] = {-1, -1};
+  if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0) {
+    base::throw_system("cannot make a socket pair");
+  }
+  control_.reset(pair[0]);
+  base::UniqueFd theirs(pair[1]);
+  process::pass_credentials(control_.get());
+  const int number = held.agent->give_fd_anywhere(theirs.get());
+  process::Batch batch(*held.agent);
+  const std::size_t copy = batch.try_call(agent::kSnapshot, {number});
+  batch.call(SYS_close, {number}, "close a descriptor");
+  batch.run();
+  if (batch.result(copy) < 0) {
+    base::throw_errno(static_cast<int>(-batch.result(copy)),
+                      fmt::format("cannot make a copy of process {}", held.seen_pid));
+  }
+  theirs.reset();
+  std::byte note{};
+  pid_ = process::receive_with_pid(control_.get(), &note, sizeof(note), kPatienceMs);
+}
+
+FrozenCopy::~FrozenCopy() {
+  if (!control_) return;
+  ::kill(pid_, SIGKILL);
+  ::waitpid(pid_, nullptr, __WALL);  // fails at once if it is the child of another reaper
+}
+
+}  // namespace torpor::checkpoint

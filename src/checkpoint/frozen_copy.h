@@ -1,0 +1,28 @@
+// The copy-on-write copy of a process's memory: it is written while the program runs on.
+#pragma once
+
+#include <sys/types.h>
+
+#include "base/unique_fd.h"
+#include "process/held_process.h"
+
+namespace torpor::checkpoint {
+
+class FrozenCopy {
+ public:
+  // Makes one of a held process. Throws Error io when the kernel has no memory or no process left
+  // for it (ENOMEM, EAGAIN).
+  explicit FrozenCopy(process::HeldProcess& held);
+  FrozenCopy(FrozenCopy&&) = default;
+  FrozenCopy& operator=(FrozenCopy&&) = delete;
+  // Ends it. It is our child, or that of the reaper of its namespace.
+  ~FrozenCopy();
+
+  [[nodiscard]] pid_t pid() const { return pid_; }  // in our own pid namespace
+
+ private:
+  base::UniqueFd control_;  // it lives as long as this is open
+  pid_t pid_ = 0;
+};
+
+}  // namespace torpor::checkpoint

@@ -1,0 +1,217 @@
+#include "checkpoint/session.h"
+
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <map>
+
+#include "base/error.h"
+#include "base/fault_point.h"
+#include "image/core_writer.h"
+#include "process/page_source.h"
+#include "process/proc_stat.h"
+#include "process/proc_status.h"
+#include "process/proc_timens.h"
+#include "resource/descriptors.h"
+#include "resource/interrupted_calls.h"
+#include "resource/memory.h"
+#include "resource/process_state.h"
+#include "resource/shared_memory.h"
+#include "resource/threads.h"
+
+namespace torpor::checkpoint {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr int kStopPatienceMs = 10000;
+constexpr std::int64_t kSecond = 1000000000;
+
+std::int64_t clock_ns(clockid_t clock) {
+  timespec now{};
+  ::clock_gettime(clock, &now);
+  return now.tv_sec * kSecond + now.tv_nsec;
+}
+
+pid_t innermost(const std::vector<pid_t>& ids, pid_t otherwise) {
+  return ids.empty() ? otherwise : ids.back();
+}
+
+}  // namespace
+
+Session::Session(const Request& request, base::Progress& progress)
+    : request_(request),
+      progress_(progress),
+      waits_(request.waits != nullptr ? *request.waits : own_waits_),
+      scope_{request.root, request.reaper, request.not_ours},
+      began_(Clock::now()) {
+  state_.model = &model_;
+  for (const Request::OutsideStream& stream : request.outside) {
+    state_.outside.push_back({stream.stream, stream.device, stream.inode});
+  }
+}
+
+void Session::look() {
+  base::fault_point("checkpoint.look");
+  for (const Finding& finding : check(request_)) {
+    if (!finding.fatal) {
+      state_.warnings.push_back(
+          fmt::format("process {}: {}: {}", finding.pid, finding.what, finding.reason));
+      continue;
+    }
+    throw base::Error(base::ErrorCode::refused,
+                      fmt::format("process {}: {}: {}", finding.pid, finding.what, finding.reason),
+                      finding.remedy);
+  }
+  const image::Store store(request_.directory, request_.name);
+  writer_ = std::make_unique<image::ImageWriter>(store);
+  resource::look_at_waits(process::members_of(scope_), waits_);
+}
+
+void Session::stop() {
+  base::fault_point("checkpoint.stop");
+  if (request_.wait_lock != nullptr) wait_lock_ = std::unique_lock(*request_.wait_lock);
+  stopped_ = Clock::now();
+  tree_ =
+      std::make_unique<process::StoppedTree>(process::StoppedTree::stop(scope_, kStopPatienceMs));
+  threads_ = static_cast<std::uint32_t>(tree_->thread_count());
+}
+
+void Session::enter() {
+  base::fault_point("checkpoint.enter");
+  const std::int64_t now = clock_ns(CLOCK_MONOTONIC);
+  for (process::StoppedProcess& stopped : tree_->processes()) {
+    Member& member = members_.emplace_back();
+    member.held.pid = stopped.pid;
+    member.held.seen_pid = innermost(process::read_status(stopped.pid).nspid, stopped.pid);
+    member.held.stopped = &stopped;
+    state_.processes[stopped.pid] = &member.held;
+    if (stopped.zombie) continue;
+    resource::keep_calls_alive(member.held, waits_, now);
+    member.agent = process::InjectedAgent::enter(stopped);
+    member.held.agent = &member.agent->client();
+  }
+}
+
+snapshot::Process& Session::model_of(const Member& member) {
+  return *model_.mutable_processes(member.model_index);
+}
+
+void Session::capture_tree() {
+  std::map<pid_t, pid_t> seen;
+  for (const Member& member : members_) seen[member.held.pid] = member.held.seen_pid;
+  for (Member& member : members_) {
+    const process::Stat stat = process::read_stat(member.held.pid);
+    const process::Status status = process::read_status(member.held.pid);
+    member.model_index = model_.processes_size();
+    snapshot::Process& process = *model_.add_processes();
+    process.set_pid(member.held.seen_pid);
+    const auto parent = seen.find(stat.ppid);
+    process.set_parent(parent == seen.end() ? 0 : parent->second);
+    process.set_group(innermost(status.nspgid, stat.pgrp));
+    process.set_session(innermost(status.nssid, stat.session));
+    process.set_exit_signal(stat.exit_signal);
+    if (member.held.stopped->zombie) {
+      process.set_state(snapshot::Process::ZOMBIE);
+      process.set_exit_status(stat.exit_code);
+    } else if (member.held.stopped->stop_signal() != 0) {
+      process.set_state(snapshot::Process::STOPPED);
+      process.mutable_attributes()->set_stop_signal(
+          static_cast<std::uint32_t>(member.held.stopped->stop_signal()));
+    }
+    if (member.held.pid == request_.root) {
+      model_.set_root_pid(member.held.seen_pid);
+      model_.set_uid(status.uids[0]);
+      model_.set_gid(status.gids[0]);
+      if (member.held.agent != nullptr) {
+        model_.set_reaper_pid(static_cast<std::int32_t>(
+            member.held.agent->call(SYS_getppid, {}, "ask for the parent")));
+      }
+    }
+  }
+  for (snapshot::Process& process : *model_.mutable_processes()) {
+    if (process.parent() == 0) process.set_parent(model_.reaper_pid());
+  }
+}
+
+void Session::capture_clocks() {
+  const process::TimeOffsets offsets = process::read_time_offsets(request_.root);
+  snapshot::Clocks& clocks = *model_.mutable_clocks();
+  clocks.set_monotonic_ns(clock_ns(CLOCK_MONOTONIC) + offsets.mono_sec * kSecond +
+                          offsets.mono_nsec);
+  clocks.set_boottime_ns(clock_ns(CLOCK_BOOTTIME) + offsets.boot_sec * kSecond + offsets.boot_nsec);
+  clocks.set_realtime_ns(clock_ns(CLOCK_REALTIME));
+}
+
+void Session::capture_member(Member& member) {
+  snapshot::Process& process = model_of(member);
+  resource::capture_threads(member.held, process);
+  resource::capture_interrupted_calls(member.held, waits_, clock_ns(CLOCK_MONOTONIC), process,
+                                      state_.warnings);
+  const std::uint64_t area = member.agent->area().address();
+  resource::capture_process_state(member.held, process);
+  resource::capture_memory(member.held, {area, area + member.agent->area_bytes()}, state_, process);
+}
+
+void Session::capture() {
+  base::fault_point("checkpoint.capture");
+  capture_tree();
+  capture_clocks();
+  std::vector<process::HeldProcess*> held;
+  for (Member& member : members_) {
+    if (member.held.stopped->zombie) continue;
+    capture_member(member);
+    held.push_back(&member.held);
+  }
+  resource::capture_descriptors(held, state_);
+}
+
+void Session::copy() {
+  base::fault_point("checkpoint.copy");
+  resource::copy_mapped_shared_memories(state_);
+  for (Member& member : members_) {
+    if (member.held.stopped->zombie) continue;
+    process::ProcessPageSource source(member.held.pid);
+    for (const snapshot::Area& area : model_of(member).areas()) {
+      if (!resource::must_copy_in_pause(area)) continue;
+      member.copied.copy(source, area.start(), area.end(), image::is_file_backed(area));
+    }
+  }
+}
+
+void Session::snapshot() {
+  base::fault_point("checkpoint.snapshot");
+  if (request_.kill) return;  // it stays stopped until all is written
+  try {
+    for (Member& member : members_) {
+      if (!member.held.stopped->zombie) member.frozen.emplace(member.held);
+    }
+  } catch (const base::Error& error) {
+    state_.warnings.push_back(
+        fmt::format("{}; the program stays stopped until the image is written", error.what()));
+    for (Member& member : members_) member.frozen.reset();
+  }
+}
+
+void Session::leave() {
+  base::fault_point("checkpoint.leave");
+  for (Member& member : members_) {
+    member.held.agent = nullptr;
+    if (member.agent) member.agent->leave();
+  }
+}
+
+void Session::resume() {
+  const bool frozen = std::all_of(members_.begin(), members_.end(), [](const Member& m) {
+    return m.held.stopped->zombie || m.frozen.has_value();
+  });
+  if (!frozen) return;
+  base::fault_point("checkpoint.resume");
+  tree_->release();
+  resumed_ = Clock::now();
+  if (wait_lock_.owns_lock()) wait_lock_.unlock();
+}
+
+}  // namespace torpor::checkpoint

@@ -1,0 +1,72 @@
+// One checkpoint while it is being taken. The steps are member functions, called in their order by
+// run(); their names are those of docs/checkpoint-sequence.md and of the fault points.
+#pragma once
+
+#include <chrono>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "checkpoint/checkpoint.h"
+#include "checkpoint/frozen_copy.h"
+#include "image/copied_pages.h"
+#include "image/image_writer.h"
+#include "process/injection.h"
+#include "process/stopped_tree.h"
+#include "resource/file_kind.h"
+
+namespace torpor::checkpoint {
+
+class Session {
+ public:
+  Session(const Request& request, base::Progress& progress);
+
+  void look();       // 1 nothing is stopped: what cannot be saved is refused here
+  void stop();       // 2 every thread of every process
+  void enter();      // 3 the agent into each
+  void capture();    // 4 everything but memory into the model
+  void copy();       // 5 what the frozen copies would not hold
+  void snapshot();   // 6 the frozen copies
+  void leave();      // 7 the agents go, and unless the program is to be killed
+  void resume();     //   it runs again
+  void write();      // 8 memory and contents
+  Outcome commit();  // 9 the image becomes visible
+
+ private:
+  struct Member {
+    process::HeldProcess held;
+    std::unique_ptr<process::InjectedAgent> agent;
+    std::optional<FrozenCopy> frozen;
+    image::CopiedPages copied;  // areas that the frozen copy lacks
+    int model_index = -1;
+  };
+
+  void capture_member(Member& member);
+  void capture_zombie(Member& member);
+  void capture_tree();
+  void capture_clocks();
+  void write_member(Member& member);
+  void write_contents();
+  void kill_program();
+  snapshot::Process& model_of(const Member& member);
+
+  const Request& request_;
+  base::Progress& progress_;
+  std::unique_lock<std::mutex> wait_lock_;
+  resource::WaitLog own_waits_;
+  resource::WaitLog& waits_;
+  process::TreeScope scope_;
+  std::unique_ptr<process::StoppedTree> tree_;
+  std::deque<Member> members_;
+  snapshot::Computation model_;
+  resource::CaptureState state_;
+  std::unique_ptr<image::ImageWriter> writer_;
+  std::chrono::steady_clock::time_point began_;
+  std::chrono::steady_clock::time_point stopped_;
+  std::chrono::steady_clock::time_point resumed_;
+  std::uint64_t bytes_ = 0;
+  std::uint32_t threads_ = 0;
+};
+
+}  // namespace torpor::checkpoint

@@ -1,0 +1,37 @@
+#include "process/raw_process.h"
+
+#include <fcntl.h>
+#include <linux/close_range.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <array>
+
+namespace torpor::process {
+
+pid_t fork_sibling() {
+  return static_cast<pid_t>(::syscall(SYS_clone, CLONE_PARENT | SIGCHLD, 0, 0, 0, 0));
+}
+
+int execute_descriptor(int fd, const char* name) {
+  const std::array<const char*, 2> arguments{name, nullptr};
+  const std::array<const char*, 1> environment{nullptr};
+  return static_cast<int>(
+      ::syscall(SYS_execveat, fd, "", arguments.data(), environment.data(), AT_EMPTY_PATH));
+}
+
+void close_on_exec_from(int first) {
+  ::syscall(SYS_close_range, static_cast<unsigned>(first), ~0U, CLOSE_RANGE_CLOEXEC);
+}
+
+int get_capabilities(__user_cap_header_struct* header, __user_cap_data_struct* data) {
+  return static_cast<int>(::syscall(SYS_capget, header, data));
+}
+
+int set_capabilities(__user_cap_header_struct* header, const __user_cap_data_struct* data) {
+  return static_cast<int>(::syscall(SYS_capset, header, data));
+}
+
+}  // namespace torpor::process

@@ -1,0 +1,21 @@
+// Process-level system calls that libc has no function for. All may be used after fork().
+#pragma once
+
+#include <linux/capability.h>
+#include <sys/types.h>
+
+namespace torpor::process {
+
+// fork(2) whose child is our sibling: its parent is our parent (CLONE_PARENT).
+pid_t fork_sibling();
+
+// execveat(2) with an empty path. Returns only on failure (-1, errno).
+int execute_descriptor(int fd, const char* name);
+
+// close_range(2) with CLOSE_RANGE_CLOEXEC, from `first` on (Linux 5.11).
+void close_on_exec_from(int first);
+
+int get_capabilities(__user_cap_header_struct* header, __user_cap_data_struct* data);
+int set_capabilities(__user_cap_header_struct* header, const __user_cap_data_struct* data);
+
+}  // namespace torpor::process

@@ -1,0 +1,283 @@
+#include "resource/interrupted_calls.h"
+
+#include <linux/futex.h>
+#include <sched.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstring>
+#include <optional>
+
+#include "base/error.h"
+#include "process/proc_sched.h"
+#include "process/proc_stat.h"
+#include "process/proc_syscall.h"
+#include "process/proc_tree.h"
+#include "process/remote_memory.h"
+
+namespace torpor::resource {
+namespace {
+
+constexpr std::int64_t kRestartNoHand = -514;
+constexpr std::int64_t kRestartBlock = -516;
+constexpr std::int64_t kMillisecond = 1000000;
+constexpr std::int64_t kSecond = 1000000000;
+constexpr std::uint64_t kRedZone = 128;
+
+using Arguments = std::array<std::uint64_t, 6>;
+
+std::int64_t now_ns() {
+  timespec now{};
+  ::clock_gettime(CLOCK_MONOTONIC, &now);
+  return now.tv_sec * kSecond + now.tv_nsec;
+}
+
+Arguments arguments_of(const process::Registers& r) {
+  return {r.rdi, r.rsi, r.rdx, r.r10, r.r8, r.r9};
+}
+
+// Calls that return EINTR after a stop even though no handler ran (signal(7)), among those that can
+// be made on what torpor restores.
+bool never_restarted(std::int64_t number) {
+  constexpr std::array<std::int64_t, 21> kCalls{
+      SYS_epoll_wait,   SYS_epoll_pwait,  SYS_epoll_pwait2, SYS_rt_sigtimedwait, SYS_semop,
+      SYS_semtimedop,   SYS_io_getevents, SYS_read,         SYS_write,           SYS_readv,
+      SYS_writev,       SYS_recvfrom,     SYS_recvmsg,      SYS_recvmmsg,        SYS_sendto,
+      SYS_sendmsg,      SYS_sendmmsg,     SYS_accept,       SYS_accept4,         SYS_connect,
+      SYS_io_pgetevents};
+  return std::find(kCalls.begin(), kCalls.end(), number) != kCalls.end();
+}
+
+// Where a call's relative timeout stands.
+struct Timeout {
+  int milliseconds_argument = -1;  // an int in that register
+  int timespec_argument = -1;      // a pointer
+};
+
+std::optional<Timeout> relative_timeout(std::int64_t number, const Arguments& a) {
+  switch (number) {
+    case SYS_poll: return Timeout{2, -1};
+    case SYS_epoll_wait:
+    case SYS_epoll_pwait: return Timeout{3, -1};
+    case SYS_epoll_pwait2: return Timeout{-1, 3};
+    case SYS_nanosleep: return Timeout{-1, 0};
+    case SYS_rt_sigtimedwait: return Timeout{-1, 2};
+    case SYS_semtimedop: return Timeout{-1, 3};
+    case SYS_clock_nanosleep:
+      if ((a[1] & TIMER_ABSTIME) != 0) return std::nullopt;
+      return Timeout{-1, 2};
+    case SYS_futex:
+      if ((a[1] & FUTEX_CMD_MASK) != FUTEX_WAIT) return std::nullopt;
+      return Timeout{-1, 3};
+    default: return std::nullopt;
+  }
+}
+
+// Nothing: no timeout, or none that can be read.
+std::optional<std::int64_t> length_of(pid_t pid, const Timeout& timeout, const Arguments& a) {
+  if (timeout.milliseconds_argument >= 0) {
+    const auto milliseconds =
+        static_cast<std::int32_t>(a[static_cast<std::size_t>(timeout.milliseconds_argument)]);
+    if (milliseconds < 0) return std::nullopt;
+    return milliseconds * kMillisecond;
+  }
+  const std::uint64_t pointer = a[static_cast<std::size_t>(timeout.timespec_argument)];
+  if (pointer == 0) return std::nullopt;
+  try {
+    const auto length = process::read_value<timespec>(pid, base::RemotePtr(pointer));
+    return length.tv_sec * kSecond + length.tv_nsec;
+  } catch (const base::Error&) {
+    return std::nullopt;
+  }
+}
+
+// The scheduler's clock is not CLOCK_MONOTONIC, so "when it last ran" is taken as an age, relative
+// to ourselves, who run now (the yield makes the kernel note it).
+std::optional<std::int64_t> last_ran_ns(pid_t pid, pid_t tid) {
+  const auto then = process::exec_start_ns(pid, tid);
+  if (!then) return std::nullopt;
+  ::sched_yield();
+  const auto self = process::exec_start_ns(::getpid(), ::gettid());
+  if (!self) return std::nullopt;
+  return now_ns() - std::max<std::int64_t>(0, static_cast<std::int64_t>(*self - *then));
+}
+
+void look_at_thread(pid_t pid, pid_t tid, WaitLog& log) {
+  const auto blocked = process::blocked_syscall(pid, tid);
+  if (!blocked || blocked->nr < 0) {
+    log.waits.erase(tid);
+    return;
+  }
+  Arguments arguments{};
+  std::copy(std::begin(blocked->args), std::end(blocked->args), arguments.begin());
+  const auto known = log.waits.find(tid);
+  const bool same_wait = known != log.waits.end() && known->second.arguments == arguments;
+  if (blocked->nr == SYS_restart_syscall && same_wait) return;
+  if (!relative_timeout(blocked->nr, arguments)) {
+    log.waits.erase(tid);
+    return;
+  }
+  const auto began = last_ran_ns(pid, tid);
+  log.waits[tid] = {blocked->nr, arguments, began.value_or(now_ns()), 0};
+}
+
+// The wait in which the thread was stopped; made up from "it has only just begun" if the look did
+// not see it.
+WaitLog::Wait& wait_of(WaitLog& log, pid_t tid, std::int64_t number, const Arguments& arguments,
+                       std::int64_t stopped_ns) {
+  WaitLog::Wait& wait = log.waits[tid];
+  const bool same =
+      wait.arguments == arguments && (wait.number == number || number == SYS_restart_syscall);
+  if (!same) wait = {number, arguments, stopped_ns, 0};
+  return wait;
+}
+
+std::optional<std::int64_t> time_left(pid_t pid, WaitLog::Wait& wait, std::int64_t stopped_ns) {
+  if (wait.deadline_ns == 0) {
+    const auto timeout = relative_timeout(wait.number, wait.arguments);
+    const auto length = timeout ? length_of(pid, *timeout, wait.arguments) : std::nullopt;
+    if (!length) return std::nullopt;
+    wait.deadline_ns = wait.began_ns + *length;
+  }
+  return std::max<std::int64_t>(0, wait.deadline_ns - stopped_ns);
+}
+
+unsigned long long* argument_register(process::Registers& r, int index) {
+  const std::array<unsigned long long*, 6> slots{&r.rdi, &r.rsi, &r.rdx, &r.r10, &r.r8, &r.r9};
+  return slots[static_cast<std::size_t>(index)];
+}
+
+// The call will be entered again with `left` instead of its timeout. A timespec goes below the
+// thread's red zone, where the kernel itself would put a signal frame; it is read at entry only.
+void shorten(process::Registers& registers, pid_t pid, const Timeout& timeout, std::int64_t left) {
+  if (timeout.milliseconds_argument >= 0) {
+    *argument_register(registers, timeout.milliseconds_argument) =
+        static_cast<std::uint64_t>((left + kMillisecond - 1) / kMillisecond);
+    return;
+  }
+  const timespec rest{left / kSecond, left % kSecond};
+  const base::RemotePtr place((registers.rsp - kRedZone - sizeof(rest)) & ~std::uint64_t{15});
+  try {
+    process::write_value(pid, place, rest);
+  } catch (const base::Error&) {
+    return;  // no room below the stack: the whole timeout runs again
+  }
+  *argument_register(registers, timeout.timespec_argument) = place.address();
+}
+
+void keep_call_alive(process::Tracee& thread, WaitLog& log, std::int64_t stopped_ns) {
+  process::Registers registers = thread.registers();
+  const auto number = static_cast<std::int64_t>(registers.orig_rax);
+  if (static_cast<std::int64_t>(registers.rax) != -EINTR || !never_restarted(number)) return;
+  const Arguments arguments = arguments_of(registers);
+  const auto timeout = relative_timeout(number, arguments);
+  if (timeout && length_of(thread.pid(), *timeout, arguments)) {
+    WaitLog::Wait& wait = wait_of(log, thread.tid(), number, arguments, stopped_ns);
+    const auto left = time_left(thread.pid(), wait, stopped_ns);
+    if (left) shorten(registers, thread.pid(), *timeout, *left);
+    wait.arguments = arguments_of(registers);  // what the next look will see
+  }
+  registers.rax = static_cast<std::uint64_t>(kRestartNoHand);
+  thread.set_registers(registers);
+}
+
+// nanosleep and clock_nanosleep write the time left to where the program asked for it, if it did.
+std::optional<std::int64_t> reported_left(pid_t pid, std::int64_t number, const Arguments& a) {
+  const std::uint64_t place = number == SYS_nanosleep         ? a[1]
+                              : number == SYS_clock_nanosleep ? a[3]
+                                                              : 0;
+  if (place == 0) return std::nullopt;
+  try {
+    const auto left = process::read_value<timespec>(pid, base::RemotePtr(place));
+    return left.tv_sec * kSecond + left.tv_nsec;
+  } catch (const base::Error&) {
+    return std::nullopt;
+  }
+}
+
+bool is_waiting(pid_t pid, pid_t tid) {
+  const char state = process::read_stat(pid, tid).state;
+  return state == 'S' || state == 'D';
+}
+
+}  // namespace
+
+void look_at_waits(std::span<const pid_t> members, WaitLog& log) {
+  for (const pid_t pid : members) {
+    try {
+      for (const pid_t tid : process::list_threads(pid)) look_at_thread(pid, tid, log);
+    } catch (const base::Error& error) {
+      if (error.code() != base::ErrorCode::program_gone) throw;
+    }
+  }
+}
+
+void keep_calls_alive(process::HeldProcess& held, WaitLog& log, std::int64_t stopped_ns) {
+  for (process::Tracee& thread : held.stopped->threads) {
+    keep_call_alive(thread, log, stopped_ns);
+  }
+}
+
+void capture_interrupted_calls(process::HeldProcess& held, WaitLog& log, std::int64_t stopped_ns,
+                               snapshot::Process& process, std::vector<std::string>& warnings) {
+  std::size_t index = held.stopped->leader_dead ? 1 : 0;
+  for (process::Tracee& tracee : held.stopped->threads) {
+    snapshot::Thread& thread = *process.mutable_threads(static_cast<int>(index++));
+    const process::Registers registers = tracee.registers();
+    if (static_cast<std::int64_t>(registers.rax) != kRestartBlock) continue;
+    const auto number = static_cast<std::int64_t>(registers.orig_rax);
+    const Arguments arguments = arguments_of(registers);
+    WaitLog::Wait& wait = wait_of(log, tracee.tid(), number, arguments, stopped_ns);
+    auto left = reported_left(held.pid, wait.number, arguments);
+    if (!left) left = time_left(held.pid, wait, stopped_ns);
+    if (wait.number == SYS_restart_syscall) {
+      warnings.push_back(
+          fmt::format("process {} thread {}: the call in which it waits was restarted before and "
+                      "cannot be told "
+                      "any more; after a restart it will return EINTR",
+                      held.seen_pid, thread.tid()));
+      continue;
+    }
+    snapshot::InterruptedCall& call = *thread.mutable_interrupted_call();
+    call.set_number(wait.number);
+    call.set_remaining_ns(left.value_or(-1));
+  }
+}
+
+std::int64_t begin_call_again(process::Tracee& thread, const snapshot::Thread& saved,
+                              base::RemotePtr syscall_instruction, base::RemotePtr scratch) {
+  process::Registers registers{};
+  std::memcpy(&registers, saved.registers().general().data(), sizeof(registers));
+  const snapshot::InterruptedCall& call = saved.interrupted_call();
+  const auto timeout = relative_timeout(call.number(), arguments_of(registers));
+  if (timeout && call.remaining_ns() >= 0) {
+    if (timeout->milliseconds_argument >= 0) {
+      *argument_register(registers, timeout->milliseconds_argument) =
+          static_cast<std::uint64_t>(call.remaining_ns() / kMillisecond);
+    } else {
+      const timespec left{call.remaining_ns() / kSecond, call.remaining_ns() % kSecond};
+      process::write_value(thread.pid(), scratch, left);
+      *argument_register(registers, timeout->timespec_argument) = scratch.address();
+    }
+  }
+  registers.rip = syscall_instruction.address();
+  registers.rax = static_cast<std::uint64_t>(call.number());
+  registers.orig_rax = ~std::uint64_t{0};
+  thread.set_registers(registers);
+  const std::uint64_t mask = thread.signal_mask();
+  // One step is the whole call. It stops by itself if the call returns; if it waits, we stop it.
+  thread.step();
+  for (int i = 0; i < 2000 && !thread.poll() && !is_waiting(thread.pid(), thread.tid()); ++i) {
+    ::sched_yield();
+  }
+  thread.interrupt();
+  if (!thread.wait(5000) || thread.state() == process::Tracee::State::gone) {
+    throw base::Error(base::ErrorCode::program_gone, "a restored thread was killed");
+  }
+  thread.set_signal_mask(mask);
+  return static_cast<std::int64_t>(thread.registers().rax);
+}
+
+}  // namespace torpor::resource

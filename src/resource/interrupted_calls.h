@@ -1,0 +1,57 @@
+// System calls in which a thread was stopped.
+//
+// Most are entered again by the kernel when the thread goes on, timeouts included (-ERESTART...).
+// Two kinds need help:
+//  - calls that the kernel never restarts: it has already decided to return EINTR (epoll_wait,
+//    sigtimedwait, sockets with a timeout ...; signal(7)). The decision is taken back, and a
+//    relative timeout is cut down to what is left.
+//  - at a restart, calls whose timeout only the kernel knew (-ERESTART_RESTARTBLOCK: nanosleep,
+//  poll,
+//    futex). The time left is worked out from when the thread began to wait, and the call is begun
+//    anew in the new thread, so that the kernel's restart block is as it was.
+#pragma once
+
+#include <sys/types.h>
+
+#include <array>
+#include <cstdint>
+#include <map>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "process/held_process.h"
+#include "proto/snapshot.pb.h"
+
+namespace torpor::resource {
+
+// When threads began to wait, by tid (in our pid namespace). Kept by a supervisor from checkpoint
+// to checkpoint: a call that the kernel has restarted once no longer tells what it was.
+struct WaitLog {
+  struct Wait {
+    std::int64_t number = -1;
+    std::array<std::uint64_t, 6> arguments{};
+    std::int64_t began_ns = 0;     // CLOCK_MONOTONIC of ours
+    std::int64_t deadline_ns = 0;  // once known; 0: not yet
+  };
+  std::map<pid_t, Wait> waits;
+};
+
+// Before the stop: notes which threads wait in a call with a timeout, and since when.
+void look_at_waits(std::span<const pid_t> members, WaitLog& log);
+
+// After the stop, before capture_threads(): takes back what would become an EINTR.
+void keep_calls_alive(process::HeldProcess& held, WaitLog& log, std::int64_t stopped_ns);
+
+// After capture_threads(): the time left of calls that only the kernel could continue.
+void capture_interrupted_calls(process::HeldProcess& held, WaitLog& log, std::int64_t stopped_ns,
+                               snapshot::Process& process, std::vector<std::string>& warnings);
+
+// At a restart: begins the saved call in the stopped thread, so that the kernel knows its timeout,
+// and stops the thread in it. `scratch` is room for 16 bytes in the process that may be unmapped
+// afterwards; `syscall_instruction` as in process/injection.h. Must be followed by
+// restore_registers(); returns the value that the call has returned, or -ERESTART_RESTARTBLOCK.
+std::int64_t begin_call_again(process::Tracee& thread, const snapshot::Thread& saved,
+                              base::RemotePtr syscall_instruction, base::RemotePtr scratch);
+
+}  // namespace torpor::resource

@@ -1,0 +1,56 @@
+#include "resource/threads.h"
+
+#include <cstring>
+
+#include "base/error.h"
+#include "process/proc_status.h"
+#include "process/rseq.h"
+
+namespace torpor::resource {
+namespace {
+
+void put_registers(const process::Tracee& tracee, snapshot::Thread& thread) {
+  const process::Registers registers =
+      process::outside_critical_section(tracee, tracee.registers());
+  snapshot::Registers& saved = *thread.mutable_registers();
+  saved.set_architecture("x86_64");
+  saved.set_general(&registers, sizeof(registers));
+  const std::vector<std::byte> extended = tracee.extended_registers();
+  saved.set_extended(extended.data(), extended.size());
+  thread.set_signal_mask(tracee.signal_mask());
+}
+
+}  // namespace
+
+pid_t seen_tid(pid_t pid, pid_t tid) {
+  const process::Status status = process::read_status(pid, tid);
+  return status.nspid.empty() ? tid : status.nspid.back();
+}
+
+void capture_threads(const process::HeldProcess& held, snapshot::Process& process) {
+  if (held.stopped->leader_dead) {
+    snapshot::Thread& leader = *process.add_threads();
+    leader.set_tid(held.seen_pid);
+    leader.set_dead(true);
+  }
+  const bool same_ids = held.pid == held.seen_pid;
+  for (const process::Tracee& tracee : held.stopped->threads) {
+    snapshot::Thread& thread = *process.add_threads();
+    thread.set_tid(same_ids ? tracee.tid() : seen_tid(held.pid, tracee.tid()));
+    put_registers(tracee, thread);
+  }
+}
+
+void restore_registers(process::Tracee& thread, const snapshot::Thread& saved) {
+  process::Registers registers{};
+  if (saved.registers().general().size() != sizeof(registers)) {
+    throw base::Error(base::ErrorCode::bad_image,
+                      fmt::format("thread {} has no usable registers", saved.tid()));
+  }
+  std::memcpy(&registers, saved.registers().general().data(), sizeof(registers));
+  thread.set_extended_registers(std::as_bytes(std::span(saved.registers().extended())));
+  thread.set_registers(registers);
+  thread.set_signal_mask(saved.signal_mask());
+}
+
+}  // namespace torpor::resource

@@ -1,0 +1,31 @@
+// Gives a husk the memory of its process.
+#pragma once
+
+#include <vector>
+
+#include "base/progress.h"
+#include "image/image_reader.h"
+#include "process/held_process.h"
+#include "resource/file_kind.h"
+#include "restart/husk_setup.h"
+
+namespace torpor::restart {
+
+// Maps every area at its address, empty. Areas whose pages will be loaded can be written for now.
+// Throws Error naming the area and its file.
+void map_areas(process::HeldProcess& husk, const snapshot::Process& process,
+               resource::RestoreState& state, const std::vector<ParkedArea>& parked);
+
+// Reads the process's pages from the image into place, in the process itself.
+void load_pages(process::HeldProcess& husk, const snapshot::Process& process,
+                const image::Image& image, base::Progress& progress);
+
+// Final protections, advice, locks, guards, and the layout that /proc shows (brk, stack, exe ...).
+// `warnings`: what this host did not allow and the program will hardly notice.
+void finish_areas(process::HeldProcess& husk, const snapshot::Process& process,
+                  std::vector<std::string>& warnings);
+
+// Seals areas (mseal, Linux 6.10): nothing can be changed afterwards.
+void seal_areas(process::HeldProcess& husk, const snapshot::Process& process);
+
+}  // namespace torpor::restart

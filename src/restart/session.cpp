@@ -1,0 +1,218 @@
+#include "restart/session.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "agent/blob.h"
+#include "base/error.h"
+#include "base/fault_point.h"
+#include "image/verify.h"
+#include "resource/content.h"
+#include "resource/descriptors.h"
+#include "resource/process_state.h"
+#include "restart/address_space.h"
+#include "restart/thread_builder.h"
+
+namespace torpor::restart {
+namespace {
+
+bool lives(const Husk& husk) { return husk.model->state() != snapshot::Process::ZOMBIE; }
+
+const snapshot::Thread* leader_of(const snapshot::Process& process) {
+  for (const snapshot::Thread& thread : process.threads()) {
+    if (thread.tid() == process.pid()) return &thread;
+  }
+  return nullptr;
+}
+
+std::uint64_t code_bytes() { return (agent::agent_blob().size() + 4095) / 4096 * 4096; }
+
+}  // namespace
+
+Session::Session(const Request& request, base::Progress& progress)
+    : request_(request), progress_(progress) {
+  std::copy(request.streams.begin(), request.streams.end(), state_.streams);
+  state_.terminal = request.terminal;
+  state_.accept_changed_files = request.accept_changed_files;
+}
+
+Session::~Session() {
+  verify_progress_.cancelled = true;
+  if (!released_) kill_everything();
+}
+
+void Session::kill_everything() {
+  if (!init_) return;
+  held_.reset();
+  if (tree_ && !own_pid_namespace_) {
+    for (auto& [pid, husk] : tree_->husks()) ::kill(husk.held.pid, SIGKILL);
+    if (!tree_->reaper_is_init()) ::kill(tree_->reaper().pid(), SIGKILL);
+  }
+  ::kill(init_->pid, SIGKILL);  // of a namespace: ends everything in it
+  ::waitpid(init_->pid, nullptr, 0);
+}
+
+void Session::look() {
+  base::fault_point("restart.look");
+  image_.emplace(image::Image::open(request_.image));
+  image::verify(*image_, verify_progress_, image::VerifyDepth::tables);
+  for (const Finding& finding : check(request_)) {
+    if (!finding.fatal) {
+      result_.warnings.push_back(finding.what + ": " + finding.reason);
+      continue;
+    }
+    throw base::Error(base::ErrorCode::refused, finding.what + ": " + finding.reason,
+                      finding.remedy);
+  }
+  state_.model = &model();
+  // Every byte is checked while the processes are built up; nothing runs before it is done.
+  verification_ = std::async(std::launch::async, [this] {
+    image::verify(*image_, verify_progress_, image::VerifyDepth::everything, 1);
+  });
+}
+
+void Session::identify() {
+  base::fault_point("restart.identify");
+  NamespacePlan plan;
+  plan.user = ::geteuid() != 0;
+  plan.pid = request_.identity != Identity::host;
+  plan.uid = model().uid();
+  plan.gid = model().gid();
+  plan.clocks = model().clocks();
+  own_pid_namespace_ = plan.pid;
+  hole_.emplace(Hole::find(model(), code_bytes()));
+  init_.emplace(start_init_husk(plan));
+  parked_ = move_into_hole(init_->agent, *hole_);
+}
+
+void Session::grow() {
+  base::fault_point("restart.grow");
+  tree_.emplace(model(), init_->agent);
+  tree_->grow();
+  for (auto& [pid, husk] : tree_->husks()) state_.processes[pid] = &husk.held;
+  present_ = resource::present_credentials(init_->pid);
+}
+
+void Session::open() {
+  base::fault_point("restart.open");
+  resource::restore_contents(*image_, state_);
+  resource::restore_open_files(state_);
+}
+
+void Session::load() {
+  base::fault_point("restart.load");
+  for (auto& [pid, husk] : tree_->husks()) {
+    if (!lives(husk)) continue;
+    resource::restore_process_early(*std::make_unique<process::Batch>(*husk.agent), *husk.model);
+    map_areas(husk.held, *husk.model, state_, parked_);
+    load_pages(husk.held, *husk.model, *image_, progress_);
+    finish_areas(husk.held, *husk.model, result_.warnings);
+  }
+}
+
+// Moves the agent's socket out of the way of the program's descriptors.
+void Session::clear_descriptor_table(Husk& husk) {
+  int highest = agent::kHuskSocket;
+  for (const snapshot::Descriptor& descriptor : husk.model->descriptors()) {
+    highest = std::max(highest, descriptor.number());
+  }
+  const int number = highest + 1;
+  process::Batch batch(*husk.agent);
+  const rlimit room{static_cast<rlim_t>(number) + 64, static_cast<rlim_t>(number) + 64};
+  rlimit present{};
+  ::prlimit(husk.held.pid, RLIMIT_NOFILE, nullptr, &present);
+  if (present.rlim_cur < room.rlim_cur) {
+    const rlimit raised{room.rlim_cur, std::max(room.rlim_max, present.rlim_max)};
+    batch.call(SYS_prlimit64, {0, RLIMIT_NOFILE, batch.value(raised), 0},
+               "raise its limit of open files");
+  }
+  batch.call(SYS_dup3, {agent::kHuskSocket, number, O_CLOEXEC}, "move the agent's socket");
+  batch.call(SYS_close, {agent::kHuskSocket}, "close");
+  batch.call(agent::kSetSocket, {number}, "use the moved socket");
+  batch.run();
+  husk.agent->set_remote_socket(number);
+  agent_sockets_[husk.held.pid] = number;
+}
+
+void Session::describe() {
+  base::fault_point("restart.describe");
+  for (auto& [pid, husk] : tree_->husks()) {
+    if (!lives(husk)) continue;
+    clear_descriptor_table(husk);
+    resource::give_descriptors(state_, husk.held, *husk.model);
+  }
+}
+
+void Session::thread() {
+  base::fault_point("restart.thread");
+  for (auto& [pid, husk] : tree_->husks()) {
+    if (!lives(husk)) continue;
+    const snapshot::Process& process = *husk.model;
+    start_threads(husk.held, process, *hole_,
+                  [&](process::CallList& calls, const snapshot::Thread& thread) {
+                    resource::restore_thread(calls, thread, process);
+                    resource::restore_privileges(calls, thread, process, present_);
+                  });
+  }
+}
+
+void Session::restore_terminal() {
+  if (!model().has_terminal() || request_.terminal < 0) return;
+  const auto leader = tree_->husks().find(model().terminal().session());
+  if (leader == tree_->husks().end() || !lives(leader->second)) return;
+  process::AgentClient& agent = *leader->second.agent;
+  const int fd = agent.give_fd_anywhere(request_.terminal);
+  process::Batch batch(agent);
+  batch.try_call(SYS_ioctl, {fd, 0x540e /* TIOCSCTTY */, 0});
+  const std::int32_t group = model().terminal().foreground_group();
+  batch.try_call(SYS_ioctl, {fd, 0x5410 /* TIOCSPGRP */, batch.value(group)});
+  batch.call(SYS_close, {fd}, "close");
+  batch.run();
+}
+
+void Session::finish() {
+  base::fault_point("restart.finish");
+  resource::finish_descriptors(state_);
+  tree_->settle();
+  restore_terminal();
+  for (auto& [pid, husk] : tree_->husks()) {
+    if (!lives(husk)) continue;
+    forget_child_signals(*husk.agent);
+    process::Batch batch(*husk.agent);
+    resource::restore_process_late(batch, *husk.model);
+    batch.run();
+    resource::restore_queued(*husk.agent, *husk.model);
+    seal_areas(husk.held, *husk.model);
+  }
+  // What only we still hold must really close: the other ends are not to wait for it.
+  state_.open_files.clear();
+  state_.pipes.clear();
+  state_.socket_pairs.clear();
+  state_.shared_memories.clear();
+  state_.saved_files.clear();
+}
+
+void Session::drop() {
+  base::fault_point("restart.drop");
+  for (auto& [pid, husk] : tree_->husks()) {
+    if (!lives(husk)) continue;
+    const snapshot::Thread* leader = leader_of(*husk.model);
+    process::Batch batch(*husk.agent);
+    if (leader != nullptr && !leader->dead()) {
+      resource::restore_thread(batch, *leader, *husk.model);
+      resource::restore_privileges(batch, *leader, *husk.model, present_);
+      batch.run();
+    } else {
+      batch.call(SYS_exit, {0}, "end the leader");
+      batch.start();
+    }
+  }
+}
+
+}  // namespace torpor::restart

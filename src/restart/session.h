@@ -1,0 +1,72 @@
+// One restart while it is being done. The steps are member functions, called in their order by
+// run(); their names are those of docs/restart-sequence.md and of the fault points.
+#pragma once
+
+#include <future>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "image/image_reader.h"
+#include "process/stopped_tree.h"
+#include "resource/credentials.h"
+#include "resource/file_kind.h"
+#include "restart/hole.h"
+#include "restart/husk_setup.h"
+#include "restart/husk_tree.h"
+#include "restart/init_husk.h"
+#include "restart/restart.h"
+
+namespace torpor::restart {
+
+class Session {
+ public:
+  Session(const Request& request, base::Progress& progress);
+  // Kills whatever has been built, unless release() was reached.
+  ~Session();
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+
+  void look();          // 1 the image, and whether this host can do it
+  void identify();      // 2 namespaces, and the first husk
+  void grow();          // 3 the tree of husks
+  void open();          // 4 what processes share: files, pipes, memory
+  void load();          // 5 memory of each
+  void describe();      // 6 descriptors of each
+  void thread();        // 7 threads of each
+  void finish();        // 8 signals, timers, limits, locks, the terminal
+  void drop();          // 9 privileges
+  void hold();          // 10 every thread stopped, with its registers; the agents gone
+  Restarted release();  // 11 everything goes on
+
+ private:
+  struct Prepared;
+  const snapshot::Computation& model() const { return image_->manifest().computation(); }
+  void settle_zombies_and_leaders();
+  void clear_descriptor_table(Husk& husk);
+  void restore_terminal();
+  void hold_process(process::StoppedProcess& stopped, Husk& husk);
+  void vacate(process::StoppedProcess& stopped, Husk& husk);
+  void stop_again();
+  void start_reapers();
+  void kill_everything();
+
+  const Request& request_;
+  base::Progress& progress_;
+  std::optional<image::Image> image_;
+  std::future<void> verification_;
+  base::Progress verify_progress_;
+  std::optional<InitHusk> init_;
+  bool own_pid_namespace_ = true;
+  std::optional<Hole> hole_;
+  std::vector<ParkedArea> parked_;
+  std::optional<HuskTree> tree_;
+  resource::RestoreState state_;
+  resource::PresentCredentials present_;
+  std::map<pid_t, int> agent_sockets_;  // number of the agent's socket, by pid in our namespace
+  std::unique_ptr<process::StoppedTree> held_;
+  Restarted result_;
+  bool released_ = false;
+};
+
+}  // namespace torpor::restart
