@@ -1,44 +1,15 @@
 /* What /proc/self tells about the process may not change while it does nothing: descriptors with
  * flags and offsets, threads, memory areas, ids, masks, capabilities. */
 #include <dirent.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 
-#include "check.h"
+#include "snapshot.h"
 
-enum { kSize = 1 << 16, kThreads = 3 };
-
-struct Snapshot {
-  size_t size;
-  char text[kSize];
-};
-
-static char file_text[kSize];
-
-__attribute__((format(printf, 2, 3))) static void add(struct Snapshot* it, const char* format,
-                                                      ...) {
-  va_list arguments;
-  va_start(arguments, format);
-  int size = vsnprintf(it->text + it->size, kSize - it->size, format, arguments);
-  va_end(arguments);
-  it->size += (size_t)size;
-  CHECK(it->size < kSize, "expected a short /proc, saw more than %d bytes", kSize);
-}
-
-/* The whole of a small /proc file in a static buffer. */
-static char* read_text(const char* path) {
-  int fd = MUST(open(path, O_RDONLY | O_CLOEXEC));
-  size_t size = 0;
-  ssize_t part;
-  while ((part = MUST(read(fd, file_text + size, kSize - 1 - size))) > 0) size += (size_t)part;
-  MUST(close(fd));
-  file_text[size] = 0;
-  return file_text;
-}
+enum { kThreads = 3 };
 
 static int by_number(const void* left, const void* right) {
   return *(const int*)left - *(const int*)right;
@@ -57,13 +28,6 @@ static int list(const char* path, int* numbers, int room, int leave_out_own) {
   return count;
 }
 
-/* Lines of `text` that begin with one of the names. */
-static void add_lines(struct Snapshot* it, char* text, const char* const* names) {
-  for (char* line = strtok(text, "\n"); line; line = strtok(NULL, "\n"))
-    for (const char* const* name = names; *name; ++name)
-      if (strncmp(line, *name, strlen(*name)) == 0) add(it, "%s\n", line);
-}
-
 /* Standard input and output belong to whoever started us; of the rest, numbers of pipes may differ.
  */
 static void add_descriptors(struct Snapshot* it) {
@@ -77,7 +41,7 @@ static void add_descriptors(struct Snapshot* it) {
     MUST(readlink(path, target, sizeof target - 1));
     add(it, "-> %.*s\n", (int)strcspn(target, "["), target);
     snprintf(path, sizeof path, "/proc/self/fdinfo/%d", fds[i]);
-    add_lines(it, read_text(path), kLines);
+    add_lines(it, read_text(path, NULL), kLines);
   }
 }
 
@@ -86,7 +50,7 @@ static void add_threads(struct Snapshot* it) {
   for (int i = 0; i < count; ++i) {
     char path[64];
     snprintf(path, sizeof path, "/proc/self/task/%d/comm", tids[i]);
-    add(it, "thread %d %s", tids[i], read_text(path));
+    add(it, "thread %d %s", tids[i], read_text(path, NULL));
   }
 }
 
@@ -95,7 +59,8 @@ static void add_threads(struct Snapshot* it) {
 static void add_areas(struct Snapshot* it) {
   unsigned long low = 0, high = 0, start, end;
   char last[16] = "", rights[16];
-  for (char* line = strtok(read_text("/proc/self/maps"), "\n"); line; line = strtok(NULL, "\n")) {
+  for (char* line = strtok(read_text("/proc/self/maps", NULL), "\n"); line;
+       line = strtok(NULL, "\n")) {
     int rest = 0;
     CHECK_EQ(sscanf(line, "%lx-%lx %15s %n", &start, &end, rights, &rest), 3);
     int anonymous = strchr(line, '/') == NULL && strchr(line, '[') == NULL;
@@ -145,16 +110,7 @@ static void take(struct Snapshot* it) {
   add_descriptors(it);
   add_threads(it);
   add_areas(it);
-  add_lines(it, read_text("/proc/self/status"), kLines);
-}
-
-static void compare(const struct Snapshot* first, const struct Snapshot* now) {
-  if (strcmp(first->text, now->text) == 0) return;
-  const char *a = first->text, *b = now->text, *line_a = a, *line_b = b;
-  for (; *a && *a == *b; ++a, ++b)
-    if (*a == '\n') line_a = a + 1, line_b = b + 1;
-  CHECK(0, "expected \"%.*s\", saw \"%.*s\"", (int)strcspn(line_a, "\n"), line_a,
-        (int)strcspn(line_b, "\n"), line_b);
+  add_lines(it, read_text("/proc/self/status", NULL), kLines);
 }
 
 /* Signal masks, descriptors of many kinds, threads, areas of many kinds. */
