@@ -10,6 +10,7 @@ import os
 import pathlib
 import platform
 import shutil
+import signal
 import sys
 from typing import Callable, Optional
 
@@ -47,7 +48,9 @@ def parse() -> argparse.Namespace:
                         help="the build to measure (default: %(default)s)")
     parser.add_argument("--json", type=pathlib.Path, metavar="FILE",
                         help="all figures (default: bench.json in the build)")
-    return parser.parse_args()
+    options = parser.parse_args()
+    options.json = options.json or options.build / "bench.json"
+    return options
 
 
 def measure_work(where: Host, work: works.Work, who: list[drivers.Driver], runs: int) -> Measured:
@@ -112,6 +115,8 @@ def write_json(path: pathlib.Path, about: dict, all_measured: list[Measured],
 def bench(options: argparse.Namespace, where: Host) -> int:
     """0 if everything could be measured, whatever came out."""
     chosen, running = works.selected(options.only, options.quick)
+    if not os.access(options.json.absolute().parent, os.W_OK):
+        raise Failure(f"{options.json} cannot be written; --json names another file")
     runs = options.runs or (2 if options.quick else 5)
     expect_room(where, chosen)
     measure.warm_up(where, max([3 * work.memory() for work in chosen] + [works.GIB]))
@@ -128,8 +133,7 @@ def bench(options: argparse.Namespace, where: Host) -> int:
     found = report.targets(measured, measured_running, [driver.name for driver in who], bool(criu))
     print(head(runs, options.quick, words, machine()))
     print(report.render(measured, measured_running, names, found))
-    write_json(options.json or options.build / "bench.json", machine(), measured, measured_running,
-               found)
+    write_json(options.json, machine(), measured, measured_running, found)
     return int(any(one.failures for one in measured) or any(one.failure for one in measured_running))
 
 
@@ -147,6 +151,7 @@ def everybody(options: argparse.Namespace,
 def main() -> int:
     options = parse()
     programs = options.build / "bench"
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # and so clean up
     try:
         with Host(options.dir, programs) as where:
             return bench(options, where)
