@@ -1,0 +1,2 @@
+#define ASIO_SEPARATE_COMPILATION
+#include <asio/impl/src.hpp>

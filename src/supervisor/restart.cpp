@@ -1,0 +1,117 @@
+#include "supervisor/restart.h"
+
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include <thread>
+
+#include "base/error.h"
+#include "image/manifest_io.h"
+#include "supervisor/launch.h"
+#include "supervisor/standard_streams.h"
+
+namespace torpor::supervisor {
+namespace {
+
+// While the program is not there yet, a signal that would have ended us cancels the work.
+class CancelOnSignal {
+ public:
+  CancelOnSignal(Signals& signals, base::Progress& progress)
+      : stop_(::eventfd(0, EFD_CLOEXEC)),
+        thread_([this, &signals, &progress] { watch(signals, progress); }) {}
+  ~CancelOnSignal() { ::eventfd_write(stop_.get(), 1); }
+  CancelOnSignal(const CancelOnSignal&) = delete;
+  CancelOnSignal& operator=(const CancelOnSignal&) = delete;
+
+ private:
+  static bool ends_us(unsigned signal) {
+    return signal == SIGINT || signal == SIGTERM || signal == SIGHUP || signal == SIGQUIT;
+  }
+
+  void watch(Signals& signals, base::Progress& progress) const {
+    while (true) {
+      std::array<pollfd, 2> wanted{pollfd{.fd = stop_.get(), .events = POLLIN, .revents = 0},
+                                   pollfd{.fd = signals.fd(), .events = POLLIN, .revents = 0}};
+      if (::poll(wanted.data(), wanted.size(), -1) < 0 && errno != EINTR) return;
+      if (wanted[0].revents != 0) return;
+      const std::optional<signalfd_siginfo> info = signals.next();
+      if (info && ends_us(info->ssi_signo)) progress.cancelled = true;
+    }
+  }
+
+  base::UniqueFd stop_;
+  std::jthread thread_;
+};
+
+// The window as the program knew it; the user's own size follows when it can take the signal.
+Pty pty_as_before(const snapshot::Terminal& before) {
+  Pty pty = open_pty();
+  set_window_size(pty.master.get(), {.ws_row = static_cast<unsigned short>(before.rows()),
+                                     .ws_col = static_cast<unsigned short>(before.columns()),
+                                     .ws_xpixel = 0,
+                                     .ws_ypixel = 0});
+  return pty;
+}
+
+restart::Restarted bring_back(const RestartOptions& options, const std::array<int, 3>& streams,
+                              int terminal, Signals& signals, base::Progress& progress) {
+  const CancelOnSignal guard(signals, progress);
+  return restart::run({.image = options.image,
+                       .identity = options.identity,
+                       .streams = streams,
+                       .terminal = terminal,
+                       .accept_changed_files = options.accept_changed_files},
+                      progress);
+}
+
+control::Started describe(const restart::Restarted& restarted, const std::string& name) {
+  control::Started started;
+  started.set_name(name);
+  started.set_root_pid(restarted.root);
+  started.set_supervisor_pid(::getpid());
+  for (const std::string& warning : restarted.warnings) started.add_warnings(warning);
+  return started;
+}
+
+std::string command_of(const snapshot::Computation& computation) {
+  for (const snapshot::Process& process : computation.processes()) {
+    if (process.pid() == computation.root_pid()) return process.layout().executable();
+  }
+  return {};
+}
+
+control::Status status_for(const snapshot::Manifest& manifest, const RestartOptions& options) {
+  control::Status status;
+  status.set_origin(control::Status::RESTARTED);
+  status.set_command(command_of(manifest.computation()));
+  status.set_generation(manifest.generation());
+  status.set_checkpoint_ns(manifest.created_ns());
+  status.set_image(options.image.string());
+  return status;
+}
+
+}  // namespace
+
+int restart(const RestartOptions& options, base::Progress& progress, const OnStarted& on_started) {
+  const snapshot::Manifest manifest = image::read_manifest(options.image / image::manifest_name);
+  const std::string name = options.name.value_or(manifest.name());
+  Signals signals;
+  if (::prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0) base::throw_system("cannot be a subreaper");
+  Supervisor supervisor(signals, NameClaim::exactly(runtime_directory(), name), options.policy,
+                        status_for(manifest, options));
+
+  std::unique_ptr<UserTerminal> terminal;
+  if (manifest.computation().has_terminal()) terminal = UserTerminal::find();
+  Pty pty = terminal ? pty_as_before(manifest.computation().terminal()) : Pty{};
+  const int slave = pty.slave.get();
+  const std::array<int, 3> streams = streams_for_program(terminal.get(), slave);
+  restart::Restarted restarted = bring_back(options, streams, slave, signals, progress);
+  on_started(describe(restarted, name));
+  supervisor.supervise_restored(std::move(restarted), outside_streams(streams));
+  if (terminal) supervisor.relay_terminal(std::move(terminal), std::move(pty));
+  return supervisor.run();
+}
+
+}  // namespace torpor::supervisor
