@@ -157,8 +157,14 @@ Trailer make_trailer(const snapshot::Process& process, std::vector<Segment> segm
   std::vector<std::byte>& bytes = trailer.bytes;
   append_vdso(bytes, process.layout(), segments, at);
   std::ranges::sort(segments, {}, &Segment::vaddr);
-  pad(bytes, 8);
+  pad(bytes, page_size);
   const std::uint64_t notes_at = at + bytes.size();
+  // A segment without bytes has to point somewhere. Not to the start of the file: gdb looks for an
+  // ELF file at the place that each segment points to, would find the core itself, and each thread
+  // twice.
+  for (Segment& segment : segments) {
+    if (segment.file_size == 0) segment.offset = notes_at;
+  }
   bytes.insert(bytes.end(), notes.begin(), notes.end());
   pad(bytes, 8);
 
