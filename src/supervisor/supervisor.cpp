@@ -1,12 +1,12 @@
 #include "supervisor/supervisor.h"
 
 #include <fcntl.h>
-#include <sys/pidfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/error.h"
 #include "supervisor/exit_status.h"
+#include "supervisor/pidfd.h"
 #include "supervisor/replies.h"
 
 namespace torpor::supervisor {

@@ -1,6 +1,5 @@
 #include "supervisor/watch.h"
 
-#include <sys/pidfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -9,6 +8,7 @@
 #include <cstring>
 
 #include "base/error.h"
+#include "supervisor/pidfd.h"
 #include "supervisor/reaper.h"
 
 namespace torpor::supervisor {
