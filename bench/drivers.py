@@ -170,7 +170,7 @@ def working_criu(where: Host, path: Optional[str]) -> tuple[Optional[Criu], str]
     if not found:
         return None, f"there is no {path or 'criu'}; --criu PATH or $TORPOR_BENCH_CRIU name one"
     if os.geteuid() != 0:
-        return None, "CRIU needs root, which this run does not have"
+        return None, "it needs root, which this run does not have"
     criu = Criu(where, pathlib.Path(found).absolute())
     try:
         version = criu.version()

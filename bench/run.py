@@ -144,7 +144,7 @@ def everybody(options: argparse.Namespace,
         raise Failure(f"{binary} is missing; `./dev bench` builds it")
     criu, words = drivers.working_criu(where, options.criu)
     if criu is None:
-        say(f"{words}; only the ratios to the floor are measured")
+        say(f"CRIU: {words}; only the ratios to the floor are measured")
     return drivers.torpors(where, binary), [criu] if criu else [], words
 
 
