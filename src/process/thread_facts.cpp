@@ -1,7 +1,6 @@
 #include "process/thread_facts.h"
 
 #include <linux/ioprio.h>
-#include <linux/sched/types.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -10,21 +9,16 @@
 namespace torpor::process {
 
 SchedulingFacts read_scheduling(pid_t tid) {
-  sched_attr attributes{};
-  if (::syscall(SYS_sched_getattr, tid, &attributes, sizeof(attributes), 0) != 0) {
+  SchedulingFacts facts;
+  if (::syscall(SYS_sched_getattr, tid, &facts, sizeof(facts), 0) != 0) {
     base::throw_system("cannot read how thread {} is scheduled", tid);
   }
   // The raw call gives 20 - nice, so that no nice value looks like an error.
   const long inverted = ::syscall(SYS_getpriority, 0 /* PRIO_PROCESS */, tid);
   if (inverted < 0) base::throw_system("cannot read the nice value of thread {}", tid);
   constexpr long kInversion = 20;
-  return {.policy = attributes.sched_policy,
-          .nice = static_cast<std::int32_t>(kInversion - inverted),
-          .priority = attributes.sched_priority,
-          .flags = attributes.sched_flags,
-          .runtime = attributes.sched_runtime,
-          .deadline = attributes.sched_deadline,
-          .period = attributes.sched_period};
+  facts.nice = static_cast<std::int32_t>(kInversion - inverted);
+  return facts;
 }
 
 std::vector<std::byte> read_affinity(pid_t tid) {

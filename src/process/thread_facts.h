@@ -9,15 +9,19 @@
 
 namespace torpor::process {
 
+// struct sched_attr of the kernel, its first version (the C library of Debian 12 does not have it,
+// and the kernel's header quarrels with <sched.h>).
 struct SchedulingFacts {
+  std::uint32_t size = 48;
   std::uint32_t policy = 0;  // SCHED_*
+  std::uint64_t flags = 0;   // SCHED_FLAG_*
   std::int32_t nice = 0;
   std::uint32_t priority = 0;  // of real-time policies
-  std::uint64_t flags = 0;     // SCHED_FLAG_RESET_ON_FORK and those of SCHED_DEADLINE
   std::uint64_t runtime = 0;   // SCHED_DEADLINE; others: length of a slice (Linux 6.12)
   std::uint64_t deadline = 0;
   std::uint64_t period = 0;
 };
+static_assert(sizeof(SchedulingFacts) == 48);
 
 // All throw base::Error program_gone or permission; they work on any thread, running or not.
 

@@ -8,12 +8,12 @@
 #include <sys/types.h>
 
 #include <string>
-#include <vector>
 
 #include "process/call_list.h"
 #include "process/held_process.h"
 #include "process/proc_status.h"
 #include "proto/snapshot.pb.h"
+#include "resource/id_translation.h"
 
 namespace torpor::resource {
 
@@ -25,51 +25,25 @@ void capture_credentials(process::HeldProcess& held, snapshot::Process& process)
 struct PresentCredentials {
   snapshot::Credentials credentials;  // securebits are not known
   bool may_set_groups = false;        // setgroups(2) is not denied in its user namespace
+  IdTranslation ids;                  // which ids exist in its user namespace
 };
 // Read from /proc, without stopping anything. Throws base::Error.
 PresentCredentials present_credentials(pid_t pid);
 
 // Adds the calls by which a thread that has `present` ends with exactly `wanted`. Nothing is added
-// for what is there already. Raw system calls: each thread does it for itself. Changing ids or
-// capabilities makes the process undumpable and clears the parent-death signal (prctl(2)).
-// Throws Error permission, naming what cannot be had: ids or groups that may not be set, a
-// capability that `present` lacks.
+// for what is there already. Raw system calls: each thread does it for itself. Changing ids makes
+// the process undumpable and clears the parent-death signal (prctl(2)).
+// Throws Error permission, naming what cannot be had.
 void restore_credentials(process::CallList& calls, const snapshot::Credentials& wanted,
                          const PresentCredentials& present);
 
-// Why `wanted` cannot be had by one who has `present`; empty if it can. For the dry pass.
+// Why `wanted` cannot be had by one who has `present`: an id or groups that may not be set, a
+// capability that it lacks; empty if it can. no_new_privs, which cannot be taken back, is no
+// obstacle.
 std::string credentials_obstacle(const snapshot::Credentials& wanted,
                                  const PresentCredentials& present);
 
-// The credentials in a status file, its ids translated by the user namespace of that process.
-class IdTranslation;
+// The credentials in a status file (securebits are not in it).
 snapshot::Credentials credentials_from(const process::Status& status, const IdTranslation& ids);
-
-// From ids as we see them to those that a process sees (user_namespaces(7)).
-class IdTranslation {
- public:
-  struct Range {
-    std::uint32_t inside = 0;
-    std::uint32_t outside = 0;
-    std::uint32_t count = 0;
-  };
-  // Nothing to translate.
-  IdTranslation() = default;
-  IdTranslation(std::vector<Range> uids, std::vector<Range> gids)
-      : same_(false), uids_(std::move(uids)), gids_(std::move(gids)) {}
-  // Of the user namespace that `pid` is in.
-  static IdTranslation of(pid_t pid);
-  // Parses the text of /proc/PID/uid_map or gid_map.
-  static std::vector<Range> parse(std::string_view text, std::string_view file);
-
-  [[nodiscard]] std::uint32_t uid(std::uint32_t ours) const;    // 65534 if it is not mapped
-  [[nodiscard]] std::uint32_t gid(std::uint32_t ours) const;    // 65534 if it is not mapped
-  [[nodiscard]] std::uint32_t group(std::uint32_t ours) const;  // `ours` if it is not mapped
-
- private:
-  bool same_ = true;
-  std::vector<Range> uids_;
-  std::vector<Range> gids_;
-};
 
 }  // namespace torpor::resource

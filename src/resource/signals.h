@@ -15,6 +15,10 @@ void capture_signals(process::HeldProcess& held, snapshot::Process& process);
 // Of the whole process; discards queued signals that are to be ignored (signal(7)).
 void restore_actions(process::CallList& calls, const snapshot::Process& process);
 
+// Whether SIGSTOP was queued somewhere. The calls below leave it out, because whoever queues it for
+// itself stops: it is to be sent with kill(2) when the threads are held and not yet let go.
+bool has_queued_stop(const snapshot::Process& process);
+
 // Process-directed signals, by the leader, all signals blocked.
 void restore_queued_signals(process::AgentClient& agent, const snapshot::Process& process);
 

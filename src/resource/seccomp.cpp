@@ -1,0 +1,101 @@
+#include "resource/seccomp.h"
+
+#include <linux/capability.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "process/proc_file.h"
+#include "process/proc_status.h"
+#include "process/seccomp_filters.h"
+#include "resource/thread_view.h"
+
+namespace torpor::resource {
+namespace {
+
+using Filters = std::vector<process::SeccompProgram>;
+
+// struct sock_fprog of the kernel.
+struct KernelProgram {
+  std::uint16_t length;
+  std::array<std::uint16_t, 3> padding;
+  std::uint64_t instructions;
+};
+
+bool in_first_user_namespace() {
+  constexpr const char* kFirst = "user:[4026531837]";  // PROC_USER_INIT_INO
+  return process::read_link("/proc/self/ns/user") == kFirst;
+}
+
+[[noreturn]] void refuse(pid_t pid, const std::string& why) {
+  throw base::Error(base::ErrorCode::refused, fmt::format("process {}: {}", pid, why),
+                    "run the program without its sandbox");
+}
+
+// The filters of a thread that we have not ourselves, oldest first.
+Filters read_added(const process::Tracee& thread, std::uint32_t ours, std::uint32_t added) {
+  Filters filters;
+  for (std::uint32_t i = 0; i < added; ++i) {
+    filters.push_back(process::read_filter(thread, ours + i));
+  }
+  return filters;
+}
+
+bool same(const Filters& a, const Filters& b) {
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](const auto& x, const auto& y) {
+    return x.instructions == y.instructions && x.flags == y.flags;
+  });
+}
+
+}  // namespace
+
+std::uint32_t added_filters(pid_t pid, pid_t tid) {
+  const std::uint32_t ours = process::read_status(::getpid()).seccomp_filters;
+  const std::uint32_t theirs = process::read_status(pid, tid).seccomp_filters;
+  return theirs > ours ? theirs - ours : 0;
+}
+
+bool can_read_filters() {
+  const process::Status status = process::read_status(::getpid());
+  return (status.cap_eff >> CAP_SYS_ADMIN & 1) != 0 && status.seccomp == 0 &&
+         in_first_user_namespace();
+}
+
+void capture_seccomp(process::HeldProcess& held, snapshot::Process& process) {
+  const std::uint32_t ours = process::read_status(::getpid()).seccomp_filters;
+  const std::vector<ThreadView> threads = living_threads(held, process);
+  std::optional<Filters> common;
+  for (const ThreadView& thread : threads) {
+    const std::uint32_t added = added_filters(held.pid, thread.tracee->tid());
+    if (added != 0 && !can_read_filters()) {
+      refuse(held.pid, "it has seccomp filters, which only root can read");
+    }
+    Filters filters = read_added(*thread.tracee, ours, added);
+    if (common && !same(*common, filters)) {
+      refuse(held.pid, "its threads have different seccomp filters");
+    }
+    if (!common) common = std::move(filters);
+  }
+  for (process::SeccompProgram& filter : *common) {
+    snapshot::SeccompFilter& saved = *process.add_seccomp_filters();
+    saved.set_program(std::move(filter.instructions));
+    saved.set_flags(filter.flags);
+  }
+}
+
+void restore_seccomp(process::CallList& calls, const snapshot::Process& process) {
+  for (const snapshot::SeccompFilter& saved : process.seccomp_filters()) {
+    const KernelProgram program{
+        static_cast<std::uint16_t>(saved.program().size() / sizeof(sock_filter)),
+        {},
+        calls.data(std::as_bytes(std::span(saved.program()))).address()};
+    const std::uint64_t flags =
+        (saved.flags() & SECCOMP_FILTER_FLAG_LOG) | SECCOMP_FILTER_FLAG_TSYNC;
+    calls.call(SYS_seccomp, {SECCOMP_SET_MODE_FILTER, flags, calls.value(program)},
+               "install its seccomp filter");
+  }
+}
+
+}  // namespace torpor::resource

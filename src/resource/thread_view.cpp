@@ -1,0 +1,24 @@
+#include "resource/thread_view.h"
+
+#include "base/error.h"
+
+namespace torpor::resource {
+
+std::vector<ThreadView> living_threads(process::HeldProcess& held, snapshot::Process& process) {
+  std::vector<snapshot::Thread*> saved;
+  for (snapshot::Thread& thread : *process.mutable_threads()) {
+    if (!thread.dead()) saved.push_back(&thread);
+  }
+  std::vector<process::Tracee>& tracees = held.stopped->threads;
+  if (saved.empty() || saved.size() != tracees.size()) {
+    throw base::Error(base::ErrorCode::internal,
+                      fmt::format("process {}: {} threads are held, {} are in the model", held.pid,
+                                  tracees.size(), saved.size()));
+  }
+  std::vector<ThreadView> views;
+  views.reserve(saved.size());
+  for (std::size_t i = 0; i < saved.size(); ++i) views.push_back({&tracees[i], saved[i]});
+  return views;
+}
+
+}  // namespace torpor::resource

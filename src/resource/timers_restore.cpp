@@ -1,0 +1,112 @@
+// Making POSIX timers again under their old ids.
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <time.h>
+
+#include <array>
+#include <cstring>
+#include <memory>
+
+#include "base/error.h"
+#include "resource/timers.h"
+
+namespace torpor::resource {
+namespace {
+
+constexpr std::int64_t kSecond = 1000000000;
+constexpr int kMostTries = 100000;  // one id each; about 0.2 s
+
+// Linux 6.16, newer than the headers that we are built with.
+constexpr int kRestoreIds = 77;  // PR_TIMER_CREATE_RESTORE_IDS
+enum RestoreIds : int { kOff = 0, kOn = 1, kGet = 2 };
+
+// struct sigevent of the kernel: the C library calls the last member by many names.
+struct KernelEvent {
+  std::uint64_t value = 0;
+  std::int32_t signal = 0;
+  std::int32_t notify = 0;
+  std::int32_t thread = 0;
+  std::array<std::int32_t, 11> unused{};
+};
+static_assert(sizeof(KernelEvent) == 64);
+
+bool ids_can_be_chosen() { return ::prctl(kRestoreIds, kGet, 0, 0, 0) >= 0; }
+
+timespec timespec_of(std::int64_t ns) { return {ns / kSecond, ns % kSecond}; }
+
+KernelEvent event_of(const snapshot::PosixTimer& timer) {
+  KernelEvent event;
+  event.value = timer.value();
+  event.signal = timer.signal();
+  event.notify = timer.notify();
+  event.thread = timer.notify_thread();
+  return event;
+}
+
+void set_time(process::CallList& calls, const snapshot::PosixTimer& timer) {
+  if (timer.remaining_ns() == 0) return;
+  const itimerspec times{timespec_of(timer.interval_ns()), timespec_of(timer.remaining_ns())};
+  calls.call(SYS_timer_settime, {timer.id(), 0, calls.value(times), 0},
+             fmt::format("set timer {}", timer.id()));
+}
+
+std::size_t create(process::CallList& calls, const snapshot::PosixTimer& timer,
+                   base::RemotePtr id) {
+  return calls.call(SYS_timer_create, {timer.clock(), calls.value(event_of(timer)), id},
+                    fmt::format("make timer {} on clock {}", timer.id(), timer.clock()));
+}
+
+void make_with_ids(process::AgentClient& agent, const snapshot::Process& process) {
+  auto batch = std::make_unique<process::Batch>(agent);
+  const auto choose_ids = [&batch](RestoreIds how) {
+    batch->call(SYS_prctl, {kRestoreIds, how, 0, 0, 0}, "choose the ids of timers");
+  };
+  choose_ids(kOn);
+  for (const snapshot::PosixTimer& timer : process.timers()) {
+    if (!batch->fits(4, sizeof(KernelEvent) + sizeof(itimerspec) + 8)) {
+      batch->run();
+      batch = std::make_unique<process::Batch>(agent);
+    }
+    create(*batch, timer, batch->value(timer.id()));
+    set_time(*batch, timer);
+  }
+  choose_ids(kOff);
+  batch->run();
+}
+
+// Before Linux 6.16 ids are given in ascending order, each once.
+void make_by_trying(process::AgentClient& agent, const snapshot::PosixTimer& timer) {
+  for (int i = 0; i < kMostTries; ++i) {
+    process::Batch batch(agent);
+    const base::RemotePtr place = batch.space(sizeof(int));
+    create(batch, timer, place);
+    batch.run_and_fetch();
+    const int id = batch.fetched_value<int>(place);
+    if (id == timer.id()) {
+      process::Batch times(agent);
+      set_time(times, timer);
+      if (!times.empty()) times.run();
+      return;
+    }
+    agent.call(SYS_timer_delete, {id}, "delete a timer");
+    if (id > timer.id()) break;
+  }
+  throw base::Error(base::ErrorCode::host_lacks,
+                    fmt::format("timer {} of process {} cannot get its id back on this kernel",
+                                timer.id(), agent.pid()),
+                    "Linux 6.16 and later can choose the ids of timers");
+}
+
+}  // namespace
+
+void restore_posix_timers(process::AgentClient& agent, const snapshot::Process& process) {
+  if (process.timers().empty()) return;
+  if (ids_can_be_chosen()) {
+    make_with_ids(agent, process);
+    return;
+  }
+  for (const snapshot::PosixTimer& timer : process.timers()) make_by_trying(agent, timer);
+}
+
+}  // namespace torpor::resource
