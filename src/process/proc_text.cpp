@@ -65,6 +65,7 @@ void throw_proc_error(int error, std::string_view path) {
   base::throw_errno(error, path);
 }
 
+// near_ stays as it is, read() fills it. NOLINTNEXTLINE(cppcoreguidelines-pro-type-member-init)
 ProcText::ProcText(std::string path) : path_(std::move(path)) {
   const base::UniqueFd fd(::open(path_.c_str(), O_RDONLY | O_CLOEXEC));
   if (!fd) throw_proc_error(errno, path_);

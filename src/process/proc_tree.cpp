@@ -83,7 +83,7 @@ std::vector<pid_t> walk(pid_t root, const ChildrenOf& children) {
     }
   };
   add_below(root);
-  for (std::size_t i = 0; i < found.size(); ++i) add_below(found[i]);
+  for (std::size_t next = 0; next < found.size();) add_below(found[next++]);  // it grows meanwhile
   return found;
 }
 
