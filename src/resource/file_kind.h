@@ -9,6 +9,8 @@
 #include <sys/stat.h>
 #include <sys/types.h>
 
+#include <deque>
+#include <filesystem>
 #include <map>
 #include <memory>
 #include <optional>
@@ -24,6 +26,9 @@
 
 namespace torpor::resource {
 
+class DescriptionTable;
+class UnixSocketTable;
+
 // Why something cannot be saved or restored (I5).
 struct Refusal {
   std::string reason;
@@ -32,16 +37,28 @@ struct Refusal {
 
 // One descriptor of a process, through which a description is looked at.
 struct FileView {
-  pid_t pid = 0;            // in our own pid namespace
+  pid_t pid = 0;            // in our own pid namespace; our own for one found in a socket's queue
+  pid_t tid = 0;            // of a living thread: `pid`, unless the leader has exited
   int fd = -1;              // in the process
   std::string target;       // of /proc/PID/fd/N
   struct ::stat status {};  // of what it refers to
   process::FdInfo info;
   process::AgentClient* agent = nullptr;  // null in the dry pass: nothing is stopped then
 
-  // The description as one of our own descriptors (needs the agent). Never read from it, seek or
-  // change flags through it: it is shared with the program.
+  // The description as one of our own descriptors, close-on-exec: through pidfd_getfd(2) (Linux
+  // 5.6, needs leave to ptrace), else through the agent. Never read from it, seek or change flags
+  // through it: it is shared with the program. In the dry pass the program may meanwhile have put
+  // another file there: see still_there(). Throws Error permission, program_gone, io.
   [[nodiscard]] base::UniqueFd take() const;
+
+  // Whether `taken` is the file that this view is about.
+  [[nodiscard]] bool still_there(const base::UniqueFd& taken) const;
+
+  // Its link in /proc, which stat(2), statfs(2) and open(2) follow to the file itself.
+  [[nodiscard]] std::string link() const;
+
+  // "descriptor 5 (/a/file)", for messages.
+  [[nodiscard]] std::string describe() const;
 };
 
 // The launcher's own streams, as it gave them to the program.
@@ -55,6 +72,7 @@ struct OutsideStream {
 struct Holder {
   pid_t pid = 0;
   int fd = -1;
+  std::uint64_t device = 0;
   std::uint64_t inode = 0;
   std::uint32_t flags = 0;  // O_*
 };
@@ -87,7 +105,17 @@ struct CaptureState {
   // Same question for a descriptor of our own (one that we took out of a socket queue, say).
   // Set by descriptors.cpp; adds the description to the model if it is new.
   std::uint64_t identify(int own_fd);
-  std::vector<std::pair<FileView, std::uint64_t>> representatives;  // one view per description
+  // One view per description, in the order of their ids: 1, 2 ... It may grow while it is gone
+  // over.
+  std::deque<std::pair<FileView, std::uint64_t>> representatives;
+
+  // ---- for timerfd: our CLOCK_MONOTONIC when the last process had been stopped, the moment that
+  // model->clocks tells; 0: not known, the moment of the capture stands for it
+  std::int64_t stopped_monotonic_ns = 0;
+  // ---- for UNIX sockets: unix_socket_table.h's own, filled when first asked
+  mutable std::shared_ptr<UnixSocketTable> unix_sockets;
+
+  std::shared_ptr<DescriptionTable> descriptions;  // descriptors.cpp's own
 };
 
 // What the kinds share during one restart.
@@ -102,6 +130,14 @@ struct RestoreState {
   int streams[3] = {0, 1, 2};                               // the restarter's
   int terminal = -1;                                        // slave side, for programs that had one
   bool accept_changed_files = false;
+  // Where the ends that are cut off from grown files are kept; empty: beside the file.
+  std::filesystem::path tails;
+  // Files of ours that have grown since, by (device, inode): cut_grown_files(), regular_file.h.
+  struct GrownFile {
+    std::string path;
+    snapshot::FileFacts facts;
+  };
+  std::map<std::pair<std::uint64_t, std::uint64_t>, GrownFile> grown_files;
   std::map<pid_t, process::HeldProcess*> processes;  // by pid as the program sees it
   std::vector<std::string> warnings;
 };
@@ -141,8 +177,12 @@ class FileKind {
   // (epoll sets, POSIX locks, owners). `holder` is any such process, `fd` its descriptor.
   virtual void finish_restore(const snapshot::OpenFile&, RestoreState&, process::HeldProcess&,
                               int) const {}
-  // False: position and flags are not set by descriptors.cpp.
+  // True: descriptors.cpp sets the position.
   [[nodiscard]] virtual bool has_position() const { return false; }
+  // False: the description is the restarter's own, its flags, owner and locks are not touched.
+  [[nodiscard]] virtual bool is_ours(const snapshot::OpenFile&, const RestoreState&) const {
+    return true;
+  }
 };
 
 // All kinds, in the order in which they are asked; the last one matches nothing that can be saved.

@@ -1,0 +1,206 @@
+// The restart's half of descriptors.h.
+#include <fcntl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <set>
+
+#include "base/error.h"
+#include "resource/descriptors.h"
+#include "resource/file_lock.h"
+#include "resource/file_owner.h"
+
+namespace torpor::resource {
+namespace {
+
+using base::Error;
+using base::ErrorCode;
+
+struct Place {
+  pid_t pid = 0;  // as seen
+  int fd = -1;
+};
+
+// Where each description is held, by id.
+std::map<std::uint64_t, std::vector<Place>> places_of(const snapshot::Computation& model) {
+  std::map<std::uint64_t, std::vector<Place>> places;
+  for (const snapshot::Process& process : model.processes()) {
+    for (const snapshot::Descriptor& descriptor : process.descriptors()) {
+      places[descriptor.open_file()].push_back({process.pid(), descriptor.number()});
+    }
+  }
+  return places;
+}
+
+std::string describe(const snapshot::OpenFile& file, const std::vector<Place>& places) {
+  if (places.empty()) return fmt::format("a file in flight ({})", file.path());
+  return fmt::format("descriptor {} of process {} ({})", places.front().fd, places.front().pid,
+                     file.path());
+}
+
+[[noreturn]] void bad(const std::string& what) {
+  throw Error(ErrorCode::bad_image, what, "the image is damaged: use another generation");
+}
+
+// The tables must agree before anything is made from them (I6).
+void check_tables(const snapshot::Computation& model) {
+  std::set<std::uint64_t> ids;
+  for (const snapshot::OpenFile& file : model.open_files()) {
+    if (file.id() == 0 || !ids.insert(file.id()).second) {
+      bad(fmt::format("there are two open files {}", file.id()));
+    }
+    static_cast<void>(kind_that_made(file));
+  }
+  for (const snapshot::Process& process : model.processes()) {
+    std::set<int> numbers;
+    for (const snapshot::Descriptor& descriptor : process.descriptors()) {
+      if (descriptor.number() < 0 || !numbers.insert(descriptor.number()).second) {
+        bad(fmt::format("process {} has descriptor {} twice", process.pid(), descriptor.number()));
+      }
+      if (!ids.contains(descriptor.open_file())) {
+        bad(fmt::format("descriptor {} of process {} refers to open file {}, which is not there",
+                        descriptor.number(), process.pid(), descriptor.open_file()));
+      }
+    }
+  }
+}
+
+// Every description of the computation is a descriptor of ours for a moment.
+void allow_many_descriptors() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max) return;
+  limit.rlim_cur = limit.rlim_max;
+  static_cast<void>(::setrlimit(RLIMIT_NOFILE, &limit));
+}
+
+void set_position(int fd, const snapshot::OpenFile& file) {
+  const auto position = static_cast<off_t>(file.position());
+  if (::lseek(fd, position, SEEK_SET) != position) {
+    base::throw_system("cannot set the position of {} to {}", file.path(), file.position());
+  }
+}
+
+// Those that F_SETFL can change (fcntl(2)). O_ASYNC is set by the one who gets the signals.
+void set_flags(int fd, const snapshot::OpenFile& file) {
+  constexpr std::uint32_t kSettable = O_APPEND | O_NONBLOCK | O_DIRECT | O_NOATIME;
+  if ((file.flags() & O_PATH) != 0) return;
+  const int now = ::fcntl(fd, F_GETFL);
+  if (now < 0) base::throw_system("cannot read the flags of {}", file.path());
+  const std::uint32_t wanted =
+      (static_cast<std::uint32_t>(now) & ~kSettable) | (file.flags() & kSettable);
+  if (wanted == static_cast<std::uint32_t>(now)) return;
+  // What a file system or a user may not have was left out, with a warning, when it was opened.
+  constexpr std::uint32_t kOptional = O_DIRECT | O_NOATIME;
+  if (::fcntl(fd, F_SETFL, wanted) != 0 && ::fcntl(fd, F_SETFL, wanted & ~kOptional) != 0) {
+    base::throw_system("cannot set the flags of {}", file.path());
+  }
+}
+
+const snapshot::OpenFile& find_file(const snapshot::Computation& model, std::uint64_t id) {
+  if (id != 0 && id <= static_cast<std::uint64_t>(model.open_files_size())) {
+    const snapshot::OpenFile& file = model.open_files(static_cast<int>(id) - 1);
+    if (file.id() == id) return file;
+  }
+  const auto file = std::ranges::find_if(
+      model.open_files(), [id](const snapshot::OpenFile& f) { return f.id() == id; });
+  if (file == model.open_files().end()) bad(fmt::format("there is no open file {}", id));
+  return *file;
+}
+
+base::UniqueFd make(const snapshot::OpenFile& file, RestoreState& state) {
+  const FileKind& kind = kind_that_made(file);
+  base::UniqueFd fd = kind.restore(file, state);
+  if (kind.has_position()) set_position(fd.get(), file);
+  if (kind.is_ours(file, state)) {
+    set_flags(fd.get(), file);
+    restore_description_locks(fd.get(), file);
+  }
+  return fd;
+}
+
+process::HeldProcess& held_by(const RestoreState& state, pid_t pid) {
+  const auto held = state.processes.find(pid);
+  if (held == state.processes.end()) {
+    throw Error(ErrorCode::internal, fmt::format("process {} has not been made", pid));
+  }
+  return *held->second;
+}
+
+void finish(const snapshot::OpenFile& file, const std::vector<Place>& places, RestoreState& state) {
+  const FileKind& kind = kind_that_made(file);
+  process::HeldProcess& holder = held_by(state, places.front().pid);
+  kind.finish_restore(file, state, holder, places.front().fd);
+  if (!kind.is_ours(file, state)) return;
+  restore_owner(holder, places.front().fd, file, state);
+  if (file.locks().empty()) return;
+  std::set<pid_t> done;
+  for (const Place& place : places) {
+    if (!done.insert(place.pid).second) continue;
+    restore_process_locks(held_by(state, place.pid), place.fd, file);
+  }
+}
+
+}  // namespace
+
+std::vector<OpenFileFinding> check_open_files(const snapshot::Computation& model,
+                                              const RestoreState& state) {
+  check_tables(model);
+  std::vector<OpenFileFinding> findings;
+  const auto places = places_of(model);
+  for (const snapshot::OpenFile& file : model.open_files()) {
+    const auto refusal = kind_that_made(file).check_restore(file, state);
+    if (!refusal) continue;
+    const auto held = places.find(file.id());
+    findings.push_back({describe(file, held == places.end() ? std::vector<Place>{} : held->second),
+                        refusal->reason, refusal->remedy});
+  }
+  return findings;
+}
+
+int open_file_made(RestoreState& state, std::uint64_t id) {
+  const auto made = state.open_files.find(id);
+  if (made != state.open_files.end()) return made->second.get();
+  base::UniqueFd fd = make(find_file(*state.model, id), state);
+  return (state.open_files[id] = std::move(fd)).get();
+}
+
+void restore_open_files(RestoreState& state) {
+  check_tables(*state.model);
+  allow_many_descriptors();
+  const auto places = places_of(*state.model);
+  for (const snapshot::OpenFile& file : state.model->open_files()) {
+    try {
+      open_file_made(state, file.id());
+    } catch (const Error& error) {
+      const auto held = places.find(file.id());
+      throw Error(
+          error.code(),
+          fmt::format("{}: {}",
+                      describe(file, held == places.end() ? std::vector<Place>{} : held->second),
+                      error.what()),
+          error.remedy());
+    }
+  }
+}
+
+void give_descriptors(RestoreState& state, process::HeldProcess& held,
+                      const snapshot::Process& process) {
+  std::vector<process::AgentClient::Gift> gifts;
+  gifts.reserve(static_cast<std::size_t>(process.descriptors_size()));
+  for (const snapshot::Descriptor& descriptor : process.descriptors()) {
+    gifts.push_back({open_file_made(state, descriptor.open_file()), descriptor.number(),
+                     descriptor.close_on_exec()});
+  }
+  if (!gifts.empty()) held.agent->give_fds(std::move(gifts));
+}
+
+void finish_descriptors(RestoreState& state) {
+  const auto places = places_of(*state.model);
+  for (const snapshot::OpenFile& file : state.model->open_files()) {
+    const auto held = places.find(file.id());
+    if (held != places.end()) finish(file, held->second, state);
+  }
+}
+
+}  // namespace torpor::resource

@@ -1,0 +1,66 @@
+#include "resource/directory.h"
+
+#include <fcntl.h>
+
+#include "base/error.h"
+#include "resource/file_facts.h"
+#include "resource/file_path.h"
+
+namespace torpor::resource {
+namespace {
+
+class DirectoryKind : public FileKind {
+ public:
+  [[nodiscard]] const char* name() const override { return "directory"; }
+
+  [[nodiscard]] bool matches(const FileView& view, const CaptureState&) const override {
+    return S_ISDIR(view.status.st_mode) && is_ordinary(view);
+  }
+
+  [[nodiscard]] std::optional<Refusal> check(const FileView& view,
+                                             const CaptureState&) const override {
+    if (view.status.st_nlink == 0) {
+      return Refusal{"the directory has been deleted", "close it, or leave that directory, before"};
+    }
+    return find_path(view).refusal;
+  }
+
+  void capture(const FileView& view, CaptureState&, snapshot::OpenFile& file) const override {
+    file.set_path(find_path(view).path);
+    *file.mutable_directory()->mutable_facts() = file_facts(view.status);
+  }
+
+  [[nodiscard]] bool made(const snapshot::OpenFile& file) const override {
+    return file.has_directory();
+  }
+
+  [[nodiscard]] std::optional<Refusal> check_restore(const snapshot::OpenFile& file,
+                                                     const RestoreState&) const override {
+    return check_path(file, file.directory().facts());
+  }
+
+  base::UniqueFd restore(const snapshot::OpenFile& file, RestoreState& state) const override {
+    snapshot::OpenFile directory = file;
+    directory.set_flags(file.flags() | O_DIRECTORY);
+    base::UniqueFd fd = reopen(file.path(), directory, state);
+    struct ::stat now {};
+    if (::fstat(fd.get(), &now) != 0) base::throw_system("cannot look at {}", file.path());
+    // The position is a place in the directory's own order, which another file system does not
+    // share (getdents(2), d_off).
+    if (file.position() != 0 && now.st_ino != file.directory().facts().inode()) {
+      state.warnings.push_back(
+          fmt::format("{} is another directory than it was: a program that was just listing it may "
+                      "miss names or see them twice",
+                      file.path()));
+    }
+    return fd;
+  }
+
+  [[nodiscard]] bool has_position() const override { return true; }
+};
+
+}  // namespace
+
+std::unique_ptr<FileKind> make_directory_kind() { return std::make_unique<DirectoryKind>(); }
+
+}  // namespace torpor::resource

@@ -1,0 +1,46 @@
+#include "resource/file_kind.h"
+
+#include <fcntl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/error.h"
+
+namespace torpor::resource {
+namespace {
+
+// Nothing where the kernel or the host does not let us: the agent is asked then.
+base::UniqueFd take_by_pidfd(pid_t pid, int fd) {
+  const base::UniqueFd process(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
+  if (!process) return {};
+  return base::UniqueFd(static_cast<int>(::syscall(SYS_pidfd_getfd, process.get(), fd, 0)));
+}
+
+}  // namespace
+
+base::UniqueFd FileView::take() const {
+  if (pid == ::getpid()) {
+    base::UniqueFd copy(::fcntl(fd, F_DUPFD_CLOEXEC, 0));
+    if (!copy) base::throw_system("cannot duplicate descriptor {}", fd);
+    return copy;
+  }
+  base::UniqueFd taken = take_by_pidfd(pid, fd);
+  if (!taken && agent != nullptr) return agent->take_fd(fd);
+  if (!taken) base::throw_system("process {}: cannot take {}", pid, describe());
+  return taken;
+}
+
+bool FileView::still_there(const base::UniqueFd& taken) const {
+  struct ::stat now {};
+  return ::fstat(taken.get(), &now) == 0 && now.st_dev == status.st_dev &&
+         now.st_ino == status.st_ino;
+}
+
+std::string FileView::link() const {
+  if (tid == 0 || tid == pid) return fmt::format("/proc/{}/fd/{}", pid, fd);
+  return fmt::format("/proc/{}/task/{}/fd/{}", pid, tid, fd);
+}
+
+std::string FileView::describe() const { return fmt::format("descriptor {} ({})", fd, target); }
+
+}  // namespace torpor::resource
