@@ -1,5 +1,6 @@
 #include "supervisor/control_server.h"
 
+#include <fcntl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -10,6 +11,7 @@
 #include <chrono>
 
 #include "base/error.h"
+#include "base/unique_fd.h"
 #include "supervisor/framing.h"
 #include "supervisor/replies.h"
 
@@ -37,12 +39,14 @@ bool has_hung_up(Socket& socket) {
   return got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR);
 }
 
+// Not opened by Asio, which lets programs that we start inherit its sockets.
 asio::local::stream_protocol::acceptor listen_at(asio::io_context& io, const std::string& address) {
+  base::UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!fd) base::throw_system("cannot make a socket");
+  ::fchmod(fd.get(), 0600);  // the mode of the file that bind() is about to make (unix(7))
   try {
-    asio::local::stream_protocol::acceptor acceptor(io);
-    acceptor.open();
-    // Before bind() the mode is that of the file to come: nobody can slip in.
-    ::fchmod(acceptor.native_handle(), 0600);
+    asio::local::stream_protocol::acceptor acceptor(io, asio::local::stream_protocol(), fd.get());
+    [[maybe_unused]] const int owned_by_acceptor = fd.release();
     acceptor.bind(address);
     acceptor.listen();
     return acceptor;
@@ -105,6 +109,7 @@ asio::awaitable<void> ControlServer::accept() {
       co_await pause.async_wait(asio::use_awaitable);
       continue;
     }
+    ::fcntl(socket.native_handle(), F_SETFD, FD_CLOEXEC);
     if (serving_ >= max_clients || !is_allowed(socket)) continue;
     asio::co_spawn(acceptor_.get_executor(), serve(std::move(socket)), asio::detached);
   }

@@ -6,7 +6,9 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
+#include <sstream>
 
 #include "base/unique_fd.h"
 
@@ -19,6 +21,22 @@ std::string remedy_for(int error, const std::string& program) {
   }
   if (error == EACCES) return "make it executable (chmod +x), or name its interpreter";
   return {};
+}
+
+bool is_in_path(const std::string& program) {
+  const char* path = std::getenv("PATH");
+  std::istringstream directories(path != nullptr ? path : "/bin:/usr/bin");
+  for (std::string directory; std::getline(directories, directory, ':');) {
+    if (::access(fmt::format("{}/{}", directory, program).c_str(), F_OK) == 0) return true;
+  }
+  return false;
+}
+
+// execvp(3) says EACCES when it was refused a look into one of the directories, and the program is
+// in none of the others. That is "not found" to anybody else.
+int what_a_shell_would_say(int error, const std::string& program) {
+  const bool searched = program.find('/') == std::string::npos;
+  return error == EACCES && searched && !is_in_path(program) ? ENOENT : error;
 }
 
 // Puts the streams to their places. Those that must not be overwritten before they are used are
@@ -91,7 +109,8 @@ pid_t spawn(const SpawnRequest& request, const Signals& signals) {
   const int error = read_error(reader.get());
   if (error == 0) return pid;
   ::waitpid(pid, nullptr, 0);
-  throw ExecFailure(error, request.command.front());
+  const std::string& program = request.command.front();
+  throw ExecFailure(what_a_shell_would_say(error, program), program);
 }
 
 }  // namespace torpor::supervisor
