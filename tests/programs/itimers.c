@@ -47,12 +47,15 @@ static void count(const siginfo_t* info) {
 }
 
 /* Ticks so far have to be the clock's, within the slack. CPU time may begin anew when a process
- * does (nothing can set it): there the ticks only have to go on. */
+ * does (nothing can set it), and on a busy machine it goes on slowly: there the ticks only have to
+ * go on. */
 static void check_ticks(struct Ticker* it) {
   long long now = now_ns(), told = it->ticks * it->interval,
             passed = clock_ns(it->clock) - it->begun;
-  CHECK(now - it->last < slack, "%s: expected the last tick less than %lld ms ago, saw %lld",
-        it->name, slack / MILLISECOND, (now - it->last) / MILLISECOND);
+  long long silence =
+      it->clock == CLOCK_MONOTONIC || it->clock == CLOCK_BOOTTIME ? slack : 10 * slack;
+  CHECK(now - it->last < silence, "%s: expected the last tick less than %lld ms ago, saw %lld",
+        it->name, silence / MILLISECOND, (now - it->last) / MILLISECOND);
   if (it->clock == CLOCK_PROCESS_CPUTIME_ID) return;
   CHECK(told <= passed + it->interval + slack / 10,
         "%s: expected at most %lld ms of ticks, saw %lld", it->name, passed / MILLISECOND,
