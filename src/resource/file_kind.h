@@ -33,6 +33,9 @@ class UnixSocketTable;
 struct Refusal {
   std::string reason;
   std::string remedy;
+  // False: seen on a running program, and it may be an effect of looking at one process after the
+  // other. The checkpoint itself decides, when all are stopped.
+  bool certain = true;
 };
 
 // One descriptor of a process, through which a description is looked at.

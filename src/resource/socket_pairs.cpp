@@ -1,0 +1,125 @@
+#include "resource/socket_pairs.h"
+
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+
+#include <algorithm>
+#include <array>
+
+#include "base/error.h"
+#include "resource/file_kind.h"
+#include "resource/socket_options.h"
+#include "resource/socket_queue.h"
+
+namespace torpor::resource {
+namespace {
+
+using Ends = std::pair<base::UniqueFd, base::UniqueFd>;
+
+[[noreturn]] void bad(std::uint64_t pair) {
+  throw base::Error(base::ErrorCode::bad_image,
+                    fmt::format("the record of socket pair {} is damaged", pair),
+                    "use another generation");
+}
+
+const snapshot::SocketPair& record_of(std::uint64_t id, const RestoreState& state) {
+  const auto& pairs = state.model->socket_pairs();
+  const auto found = std::ranges::find_if(
+      pairs, [id](const snapshot::SocketPair& pair) { return pair.id() == id; });
+  if (found == pairs.end() || found->sides_size() != 2) bad(id);
+  const int type = found->type();
+  if (type != SOCK_STREAM && type != SOCK_DGRAM && type != SOCK_SEQPACKET) bad(id);
+  return *found;
+}
+
+Ends make_here(int type) {
+  std::array<int, 2> ends{};
+  if (::socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, ends.data()) != 0) {
+    base::throw_system("cannot make a pair of sockets");
+  }
+  return {base::UniqueFd(ends[0]), base::UniqueFd(ends[1])};
+}
+
+Ends make_inside(process::AgentClient& agent, int type) {
+  process::Batch batch(agent);
+  const base::RemotePtr numbers = batch.space(2 * sizeof(int));
+  batch.call(SYS_socketpair, {AF_UNIX, type | SOCK_CLOEXEC, 0, numbers}, "make a pair of sockets");
+  batch.run_and_fetch();
+  const auto ends = batch.fetched_value<std::array<int, 2>>(numbers);
+  Ends taken{agent.take_fd(ends[0]), agent.take_fd(ends[1])};
+  process::Batch cleanup(agent);
+  for (const int end : ends) cleanup.call(SYS_close, {end}, "close a socket");
+  cleanup.run();
+  return taken;
+}
+
+// Inside, so that the sockets belong to the program's network namespace and show one of its
+// processes as their maker.
+Ends make_pair(int type, const RestoreState& state) {
+  for (const auto& [pid, held] : state.processes) {
+    if (held->agent != nullptr) return make_inside(*held->agent, type);
+  }
+  return make_here(type);
+}
+
+void shut_down(int socket, const snapshot::SocketSide& side) {
+  if (!side.read_shut() && !side.write_shut()) return;
+  const int how = side.read_shut() ? (side.write_shut() ? SHUT_RDWR : SHUT_RD) : SHUT_WR;
+  if (::shutdown(socket, how) != 0) base::throw_system("cannot shut down a UNIX socket");
+}
+
+int open_file(const RestoreState& state, std::uint64_t id) {
+  const auto found = state.open_files.find(id);
+  if (found == state.open_files.end() || !found->second) {
+    throw base::Error(base::ErrorCode::bad_image,
+                      fmt::format("open file {} is in flight in a socket, but not there", id));
+  }
+  return found->second.get();
+}
+
+void fill(int sender, int type, const snapshot::SocketSide& receiver, const RestoreState& state) {
+  const std::vector<const snapshot::SocketMessage*> messages(receiver.incoming().pointer_begin(),
+                                                             receiver.incoming().pointer_end());
+  fill_queue(sender, type, messages, [&state](std::uint64_t id) { return open_file(state, id); });
+}
+
+// Twice the options: filling may need the buffers, and may have made them larger. Shut down is
+// last, since nothing could be filled then.
+void finish_pair(const snapshot::SocketPair& pair, const Ends& ends, RestoreState& state) {
+  const std::array<int, 2> sockets{ends.first.get(), ends.second.get()};
+  std::vector<std::string> said_later;
+  for (int i = 0; i < 2; ++i) {
+    set_socket_options(sockets[static_cast<std::size_t>(i)], pair.sides(i), said_later);
+  }
+  fill(sockets[1], pair.type(), pair.sides(0), state);
+  fill(sockets[0], pair.type(), pair.sides(1), state);
+  for (int i = 0; i < 2; ++i) {
+    set_socket_options(sockets[static_cast<std::size_t>(i)], pair.sides(i), state.warnings);
+    if (!pair.sides(i).closed()) shut_down(sockets[static_cast<std::size_t>(i)], pair.sides(i));
+  }
+}
+
+}  // namespace
+
+base::UniqueFd make_socket(const snapshot::SocketEnd& end, RestoreState& state) {
+  const snapshot::SocketPair& record = record_of(end.pair(), state);
+  if (end.side() > 1) bad(end.pair());
+  auto made = state.socket_pairs.find(end.pair());
+  if (made == state.socket_pairs.end()) {
+    made = state.socket_pairs.emplace(end.pair(), make_pair(record.type(), state)).first;
+  }
+  const base::UniqueFd& socket = end.side() == 0 ? made->second.first : made->second.second;
+  base::UniqueFd copy(::fcntl(socket.get(), F_DUPFD_CLOEXEC, 0));
+  if (!copy) base::throw_system("cannot duplicate a socket");
+  return copy;
+}
+
+void finish_socket_pairs(RestoreState& state) {
+  for (const auto& [id, ends] : state.socket_pairs) {
+    finish_pair(record_of(id, state), ends, state);
+  }
+  state.socket_pairs.clear();
+}
+
+}  // namespace torpor::resource

@@ -1,0 +1,192 @@
+#include "resource/unix_socket.h"
+
+#include <poll.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "resource/file_kind.h"
+#include "resource/socket_options.h"
+#include "resource/socket_pairs.h"
+#include "resource/socket_queue.h"
+#include "resource/unix_socket_table.h"
+
+namespace torpor::resource {
+namespace {
+
+constexpr const char* kReplace = "let the program use socketpair(2), or close it before";
+
+[[noreturn]] void refuse(const FileView& view, const Refusal& refusal) {
+  throw base::Error(base::ErrorCode::refused,
+                    fmt::format("process {}: {}: {}", view.pid, view.describe(), refusal.reason),
+                    refusal.remedy);
+}
+
+Refusal other_side_outside() {
+  return {"the other side of the UNIX socket is held by a process outside of the computation",
+          "launch that process together with this one, or close the socket before"};
+}
+
+std::optional<Refusal> check_name(const UnixSocket& socket, const CaptureState& state) {
+  if (socket.listening) {
+    return Refusal{fmt::format("a listening UNIX socket ({}) cannot be saved yet", socket.name),
+                   "close it before"};
+  }
+  if (!socket.name.empty()) {
+    return Refusal{fmt::format("a UNIX socket with a name ({}) cannot be saved yet", socket.name),
+                   kReplace};
+  }
+  const UnixSocket* peer = socket.peer ? find_unix_socket(*socket.peer, state) : nullptr;
+  if (peer == nullptr || peer->name.empty()) return std::nullopt;
+  return Refusal{fmt::format("the UNIX socket is connected to the name {}, and only pairs without "
+                             "a name can be saved yet",
+                             peer->name),
+                 kReplace};
+}
+
+std::optional<Refusal> check_other_side(const FileView& view, const UnixSocket& socket,
+                                        const CaptureState& state) {
+  if (!socket.peer) {
+    return Refusal{"a UNIX socket that is not connected cannot be saved yet", kReplace};
+  }
+  if (*socket.peer == 0) {
+    // Closing takes both directions of all but datagram sockets away (net/unix/af_unix.c).
+    if (socket.type == SOCK_DGRAM || (socket.read_shut && socket.write_shut)) return std::nullopt;
+    return Refusal{"the UNIX socket waits for a listening one to accept it",
+                   "take the checkpoint when it is connected"};
+  }
+  const UnixSocket* peer = find_unix_socket(*socket.peer, state);
+  if (peer == nullptr || peer->peer != view.status.st_ino) {
+    return Refusal{"the other side of the UNIX socket is not connected back to it", kReplace};
+  }
+  // A side that no process of ours holds may be in flight: then it turns up in a queue.
+  if (is_held(*socket.peer, state) || may_have_descriptors_in_flight(state)) return std::nullopt;
+  return other_side_outside();
+}
+
+std::optional<Refusal> check_socket(const FileView& view, const UnixSocket& socket,
+                                    const CaptureState& state) {
+  if (const auto refusal = check_name(socket, state)) return refusal;
+  if (!socket.peer_known) {
+    if (state.processes.empty()) return std::nullopt;  // dry pass, another network namespace
+    return Refusal{"this kernel does not tell what the UNIX socket is connected with",
+                   "load the module unix_diag (CONFIG_UNIX_DIAG)"};
+  }
+  return check_other_side(view, socket, state);
+}
+
+// After check(), so that it has another side.
+UnixSocket socket_of(const FileView& view, const CaptureState& state) {
+  const UnixSocket* socket = find_unix_socket(view, state);
+  if (socket != nullptr && socket->peer) return *socket;
+  throw base::Error(base::ErrorCode::internal,
+                    fmt::format("process {}: {} is no pair", view.pid, view.describe()));
+}
+
+// Its entry in the table of pairs, and which side it is. The other side gets its place with it, as
+// a closed one until it is met.
+std::pair<snapshot::SocketPair*, unsigned> enter(std::uint64_t inode, const UnixSocket& socket,
+                                                 CaptureState& state) {
+  auto& pairs = *state.model->mutable_socket_pairs();
+  if (const auto known = state.socket_sides.find(inode); known != state.socket_sides.end()) {
+    const auto [id, side] = known->second;
+    return {pairs.Mutable(static_cast<int>(id) - 1), side};
+  }
+  snapshot::SocketPair& pair = *pairs.Add();
+  pair.set_id(static_cast<std::uint64_t>(pairs.size()));
+  pair.set_type(socket.type);
+  pair.add_sides()->set_closed(true);
+  pair.add_sides()->set_closed(true);
+  state.socket_sides[inode] = {pair.id(), 0};
+  if (*socket.peer != 0) state.socket_sides[*socket.peer] = {pair.id(), 1};
+  return {&pair, 0};
+}
+
+// The program is yet to be told that what it sent was not read (ECONNRESET).
+bool has_error(int socket) {
+  pollfd poll{socket, 0, 0};
+  return ::poll(&poll, 1, 0) == 1 && (poll.revents & POLLERR) != 0;
+}
+
+// More than the messages found is on its way: empty datagrams that were looked at before.
+void refuse_hidden_datagrams(const FileView& view, const UnixSocket& socket,
+                             const snapshot::SocketSide& side, const CaptureState& state) {
+  const UnixSocket* sender = find_unix_socket(*socket.peer, state);
+  if (socket.type == SOCK_STREAM || sender == nullptr) return;
+  const std::vector<snapshot::SocketMessage> messages(side.incoming().begin(),
+                                                      side.incoming().end());
+  if (sender->send_memory <= queue_memory(socket.type, messages)) return;
+  refuse(view, {"empty messages wait in the UNIX socket that can be looked at only once, and have "
+                "been at an earlier checkpoint",
+                "take the checkpoint when the program has read them"});
+}
+
+class UnixSocketKind final : public FileKind {
+ public:
+  [[nodiscard]] const char* name() const override { return "UNIX socket"; }
+
+  [[nodiscard]] bool matches(const FileView& view, const CaptureState& state) const override {
+    return find_unix_socket(view, state) != nullptr;
+  }
+
+  [[nodiscard]] std::optional<Refusal> check(const FileView& view,
+                                             const CaptureState& state) const override {
+    const UnixSocket* socket = find_unix_socket(view, state);
+    return socket == nullptr ? std::nullopt : check_socket(view, *socket, state);
+  }
+
+  // The view is copied: descriptors in flight are entered into the list that it stands in.
+  void capture(const FileView& in_list, CaptureState& state,
+               snapshot::OpenFile& file) const override {
+    const FileView view = in_list;
+    const UnixSocket socket = socket_of(view, state);
+    const auto [pair, number] = enter(view.status.st_ino, socket, state);
+    file.mutable_socket()->set_pair(pair->id());
+    file.mutable_socket()->set_side(number);
+    snapshot::SocketSide& side = *pair->mutable_sides(static_cast<int>(number));
+    side.set_closed(false);
+    side.set_read_shut(socket.read_shut);
+    side.set_write_shut(socket.write_shut);
+
+    const base::UniqueFd own = view.take();
+    if (const auto refusal = check_socket_options(own.get())) refuse(view, *refusal);
+    read_socket_options(own.get(), side);
+    for (snapshot::SocketMessage& message :
+         read_queue(own.get(), socket.type, socket.read_shut,
+                    [&state](int fd) { return state.identify(fd); })) {
+      *side.add_incoming() = std::move(message);
+    }
+    refuse_hidden_datagrams(view, socket, side, state);
+    // The other side was closed with something unread in it; one byte has the same effect.
+    if (*socket.peer == 0 && has_error(own.get())) {
+      pair->mutable_sides(1 - static_cast<int>(number))->add_incoming()->set_data("?");
+    }
+  }
+
+  void finish_capture(const FileView& view, CaptureState& state,
+                      snapshot::OpenFile& file) const override {
+    const auto& pair = state.model->socket_pairs(static_cast<int>(file.socket().pair()) - 1);
+    const bool closed = pair.sides(1 - static_cast<int>(file.socket().side())).closed();
+    if (closed && *socket_of(view, state).peer != 0) refuse(view, other_side_outside());
+  }
+
+  [[nodiscard]] bool made(const snapshot::OpenFile& file) const override {
+    return file.has_socket();
+  }
+
+  base::UniqueFd restore(const snapshot::OpenFile& file, RestoreState& state) const override {
+    return make_socket(file.socket(), state);
+  }
+
+  void finish_restore(const snapshot::OpenFile&, RestoreState& state, process::HeldProcess&,
+                      int) const override {
+    finish_socket_pairs(state);
+  }
+};
+
+}  // namespace
+
+std::unique_ptr<FileKind> make_unix_socket_kind() { return std::make_unique<UnixSocketKind>(); }
+
+}  // namespace torpor::resource
