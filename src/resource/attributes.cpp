@@ -1,6 +1,7 @@
 #include "resource/attributes.h"
 
 #include <fcntl.h>
+#include <linux/membarrier.h>
 #include <linux/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -71,6 +72,18 @@ void capture_context(pid_t pid, pid_t tid, snapshot::FileSystemContext& saved) {
   saved.set_umask(process::read_status(pid, tid).umask);
 }
 
+// Which membarrier(2) commands a program has registered for is not saved. Having registered can be
+// told only by the success of these commands, and costs nothing or next to it; so every program is
+// registered for the private ones. Must come before there are threads: then it takes no grace
+// period of the kernel.
+void register_membarriers(process::CallList& calls) {
+  for (const int command : {MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED,
+                            MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE,
+                            MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_RSEQ}) {
+    calls.try_call(SYS_membarrier, {command, 0, 0});  // older kernels know fewer
+  }
+}
+
 bool is_leader(const snapshot::Thread& thread, const snapshot::Process& process) {
   return thread.tid() == process.pid();
 }
@@ -96,6 +109,7 @@ void restore_attributes_early(process::CallList& calls, const snapshot::Process&
   const snapshot::ProcessAttributes& saved = process.attributes();
   calls.call(SYS_prctl, {PR_SET_CHILD_SUBREAPER, saved.child_subreaper() ? 1 : 0, 0, 0, 0},
              "make it a subreaper or none");
+  register_membarriers(calls);
   // A husk has the value of us, from whom it comes.
   if (saved.oom_score_adj() == read_oom_score_adj(::getpid())) return;
   const std::string text = std::to_string(saved.oom_score_adj());

@@ -8,11 +8,12 @@
 
 namespace torpor::resource {
 
-// Fills in attributes, context and the threads' names; `process` has its threads. The parent-death
-// signal is asked of the leader only, or of the first living thread in its place.
+// Fills in attributes, context and the threads' names and parent-death signals; `process` has its
+// threads. The parent-death signal can only be asked by the thread itself: one borrowed call in
+// each.
 void capture_attributes(process::HeldProcess& held, snapshot::Process& process);
 
-// Child subreaper, oom_score_adj (through /proc/self).
+// Child subreaper, oom_score_adj (through /proc/self), registrations for membarrier(2).
 void restore_attributes_early(process::CallList& calls, const snapshot::Process& process);
 
 // Huge page policy, umask, working and root directory: for the leader, when no more file is opened

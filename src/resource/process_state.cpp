@@ -1,5 +1,6 @@
 #include "resource/process_state.h"
 
+#include "base/error.h"
 #include "resource/attributes.h"
 #include "resource/limits.h"
 #include "resource/scheduling.h"
@@ -9,8 +10,26 @@
 #include "resource/timers.h"
 
 namespace torpor::resource {
+namespace {
 
-void capture_process_state(process::HeldProcess& held, snapshot::Process& process) {
+void refuse_what_is_fatal(process::HeldProcess& held, std::vector<Obstacle>* remarks) {
+  std::vector<Obstacle> obstacles;
+  check_stopped(held, obstacles);
+  for (Obstacle& found : obstacles) {
+    if (found.fatal) {
+      throw base::Error(base::ErrorCode::refused,
+                        fmt::format("process {}: {}: {}", found.pid, found.what, found.reason),
+                        found.remedy);
+    }
+    if (remarks != nullptr) remarks->push_back(std::move(found));
+  }
+}
+
+}  // namespace
+
+void capture_process_state(process::HeldProcess& held, snapshot::Process& process,
+                           std::vector<Obstacle>* remarks) {
+  refuse_what_is_fatal(held, remarks);
   capture_seccomp(held, process);
   capture_signals(held, process);
   capture_credentials(held, process);

@@ -3,18 +3,23 @@
 // thread_pointers.h, scheduling.h, limits.h, timers.h, seccomp.h.
 #pragma once
 
+#include <vector>
+
 #include "process/agent_client.h"
 #include "process/call_list.h"
 #include "process/held_process.h"
 #include "proto/snapshot.pb.h"
 #include "resource/credentials.h"
+#include "resource/refusals.h"
 
 namespace torpor::resource {
 
 // Captures all of it. Everything is stopped and the agent is in the process. `process` holds a
 // Thread for every thread of `held.stopped` in the same order, after one for a dead leader, with
-// `tid` and `dead` set. Throws base::Error.
-void capture_process_state(process::HeldProcess& held, snapshot::Process& process);
+// `tid` and `dead` set. Throws base::Error: refused for what check_stopped() finds, of which that
+// which is not fatal goes to `remarks`.
+void capture_process_state(process::HeldProcess& held, snapshot::Process& process,
+                           std::vector<Obstacle>* remarks = nullptr);
 
 // ---- restart, in this order. All signals are blocked; whoever makes the calls is a thread of the
 // process, fresh from its husk, with all privileges that the restart has.

@@ -22,22 +22,28 @@ struct Obstacle {
   std::string remedy;
 };
 
-// The dry pass over a running process: modes of seccomp, namespaces other than those of
-// `surroundings` (ourselves; or, of a restarted computation, the init that we gave it), threads
-// with descriptors or directories of their own, a tracer, a deleted working directory, shadow
-// stacks, a 32-bit program. A process that ends meanwhile is passed over.
+// The dry pass over a running process: seccomp, namespaces other than those of `surroundings`
+// (ourselves; or, of a restarted computation, the init that we gave it), threads with descriptors,
+// directories or namespaces of their own, a tracer, a deleted working directory, shadow stacks, a
+// 32-bit program, timers of unknown threads, scheduling that needs privilege. A process that ends
+// meanwhile is passed over.
 void check_process(pid_t pid, pid_t surroundings, std::vector<Obstacle>& obstacles);
+
+// Part of check_process().
+void check_namespaces(pid_t pid, pid_t surroundings, std::vector<Obstacle>& obstacles);
 
 // Memory, descriptors, directories or signal actions that two processes of the tree, or one of them
 // and its parent outside, have in common. The brief sharing between vfork() and exec() is waited
-// out.
+// out (at most 0.3 s in all).
 void check_sharing(std::span<const pid_t> pids, std::vector<Obstacle>& obstacles);
 
-// With everything stopped and the agent inside, what cannot be seen from outside: system call
-// dispatch to user space, Landlock domains, memory protection that denies new code.
+// With everything stopped and the agent inside, what cannot be seen from outside: system calls that
+// are dispatched to user space, Landlock domains that we are not in ourselves (seen in the leader
+// only), rules against executable memory, forbidden CPUID or time stamp counter, memory policies.
+// Puts the agent's thread into Landlock domains of its own, see process/landlock.h.
 void check_stopped(process::HeldProcess& held, std::vector<Obstacle>& obstacles);
 
-// The dry pass of a restart: what of this process the restarter, whose husks will have `present`,
+// The dry pass of a restart: what of this process a restart by us, whose husks will have `present`,
 // cannot give back here.
 void check_restore(const snapshot::Process& process, const PresentCredentials& present,
                    std::vector<Obstacle>& obstacles);

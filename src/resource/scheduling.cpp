@@ -43,15 +43,6 @@ void put_scheduling(const process::SchedulingFacts& facts, std::uint64_t usual_s
   saved.set_period(facts.period);
 }
 
-// The processors on which a process may run that nobody has bound.
-std::vector<std::byte> widest_affinity() {
-  try {
-    return process::read_affinity(kInit);
-  } catch (const base::Error&) {
-    return process::read_affinity(0);
-  }
-}
-
 bool covers(const std::vector<std::byte>& mask, const std::vector<std::byte>& all) {
   for (std::size_t i = 0; i < all.size(); ++i) {
     const std::byte have = i < mask.size() ? mask[i] : std::byte{0};
@@ -135,6 +126,14 @@ void restore_io_priority(process::CallList& calls, int priority) {
 }
 
 }  // namespace
+
+std::vector<std::byte> widest_affinity() {
+  try {
+    return process::read_affinity(kInit);
+  } catch (const base::Error&) {
+    return process::read_affinity(0);
+  }
+}
 
 void capture_scheduling(process::HeldProcess& held, snapshot::Process& process) {
   const process::BorrowedCalls calls(held);

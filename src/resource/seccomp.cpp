@@ -24,11 +24,6 @@ struct KernelProgram {
   std::uint64_t instructions;
 };
 
-bool in_first_user_namespace() {
-  constexpr const char* kFirst = "user:[4026531837]";  // PROC_USER_INIT_INO
-  return process::read_link("/proc/self/ns/user") == kFirst;
-}
-
 [[noreturn]] void refuse(pid_t pid, const std::string& why) {
   throw base::Error(base::ErrorCode::refused, fmt::format("process {}: {}", pid, why),
                     "run the program without its sandbox");
@@ -51,10 +46,11 @@ bool same(const Filters& a, const Filters& b) {
 
 }  // namespace
 
-std::uint32_t added_filters(pid_t pid, pid_t tid) {
-  const std::uint32_t ours = process::read_status(::getpid()).seccomp_filters;
-  const std::uint32_t theirs = process::read_status(pid, tid).seccomp_filters;
-  return theirs > ours ? theirs - ours : 0;
+std::uint32_t own_filters() { return process::read_status(::getpid()).seccomp_filters; }
+
+bool in_first_user_namespace() {
+  constexpr const char* kFirst = "user:[4026531837]";  // PROC_USER_INIT_INO
+  return process::read_link("/proc/self/ns/user") == kFirst;
 }
 
 bool can_read_filters() {
@@ -64,11 +60,12 @@ bool can_read_filters() {
 }
 
 void capture_seccomp(process::HeldProcess& held, snapshot::Process& process) {
-  const std::uint32_t ours = process::read_status(::getpid()).seccomp_filters;
+  const std::uint32_t ours = own_filters();
   const std::vector<ThreadView> threads = living_threads(held, process);
   std::optional<Filters> common;
   for (const ThreadView& thread : threads) {
-    const std::uint32_t added = added_filters(held.pid, thread.tracee->tid());
+    const std::uint32_t added =
+        added_filters(process::read_status(held.pid, thread.tracee->tid()), ours);
     if (added != 0 && !can_read_filters()) {
       refuse(held.pid, "it has seccomp filters, which only root can read");
     }

@@ -11,12 +11,19 @@
 
 #include "process/call_list.h"
 #include "process/held_process.h"
+#include "process/proc_status.h"
 #include "proto/snapshot.pb.h"
 
 namespace torpor::resource {
 
-// How many filters threads of the process have beyond our own.
-std::uint32_t added_filters(pid_t pid, pid_t tid);
+// How many filters a thread has beyond ours; `ours`: our own number.
+inline std::uint32_t added_filters(const process::Status& theirs, std::uint32_t ours) {
+  return theirs.seccomp_filters > ours ? theirs.seccomp_filters - ours : 0;
+}
+// Our own number of filters.
+std::uint32_t own_filters();
+// Whether we are in the first user namespace, the one in which capabilities are worth everything.
+bool in_first_user_namespace();
 // Whether we may read filters, and suspend them with PTRACE_O_SUSPEND_SECCOMP.
 bool can_read_filters();
 

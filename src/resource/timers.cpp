@@ -82,16 +82,16 @@ bool is_thread_clock(clockid_t clock) {
   return clock == CLOCK_THREAD_CPUTIME_ID || clock == kOwnThread;
 }
 
-void refuse_thread_clock(const process::HeldProcess& held, const snapshot::Process& process,
-                         const snapshot::PosixTimer& timer) {
-  if (!is_thread_clock(timer.clock())) return;
-  if (process.threads_size() == 1) return;
+void refuse_unknown_threads(const process::HeldProcess& held, const snapshot::Process& process,
+                            const std::vector<snapshot::PosixTimer>& timers) {
+  const std::vector<int> unknown = timers_of_unknown_threads(timers);
+  if (unknown.empty() || process.threads_size() == 1) return;
   throw base::Error(
       base::ErrorCode::refused,
       fmt::format("process {}: timer {} counts the CPU time of one thread, and the kernel does "
                   "not tell which",
-                  held.pid, timer.id()),
-      "delete the timer before a checkpoint, or use a timer on the CPU time of the process");
+                  held.pid, unknown.front()),
+      "use a timer on the CPU time of the process");
 }
 
 void capture_times(process::HeldProcess& held, snapshot::PosixTimer* timers, int count) {
@@ -137,11 +137,11 @@ void capture_posix_timers(process::HeldProcess& held, snapshot::Process& process
     seen[thread.tracee->tid()] = thread.saved->tid();
   }
   std::vector<snapshot::PosixTimer> timers = parse_timers(text);
+  refuse_unknown_threads(held, process, timers);
   for (std::size_t first = 0; first < timers.size(); first += kAtOnce) {
     capture_times(held, &timers[first], static_cast<int>(std::min(kAtOnce, timers.size() - first)));
   }
   for (snapshot::PosixTimer& timer : timers) {
-    refuse_thread_clock(held, process, timer);
     translate_notified(timer, seen);
     *process.add_timers() = std::move(timer);
   }
@@ -165,6 +165,14 @@ std::vector<snapshot::PosixTimer> parse_timers(std::string_view text, std::strin
     }
   }
   return timers;
+}
+
+std::vector<int> timers_of_unknown_threads(const std::vector<snapshot::PosixTimer>& timers) {
+  std::vector<int> ids;
+  for (const snapshot::PosixTimer& timer : timers) {
+    if (is_thread_clock(timer.clock())) ids.push_back(timer.id());
+  }
+  return ids;
 }
 
 void capture_timers(process::HeldProcess& held, snapshot::Process& process) {

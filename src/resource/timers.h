@@ -19,6 +19,10 @@ namespace torpor::resource {
 // refused for a timer whose thread cannot be known.
 void capture_timers(process::HeldProcess& held, snapshot::Process& process);
 
+// The ids of timers that count the CPU time of "the calling thread": the kernel does not tell which
+// thread that was, so they can be saved only of a process with a single thread.
+std::vector<int> timers_of_unknown_threads(const std::vector<snapshot::PosixTimer>& timers);
+
 void restore_interval_timers(process::CallList& calls, const snapshot::Process& process);
 
 // With their exact ids: by PR_TIMER_CREATE_RESTORE_IDS (Linux 6.16), before that by making and
