@@ -26,7 +26,7 @@ void add_json(CLI::App* command, bool& json) {
 
 void add_keep(CLI::App* command, unsigned& keep, const std::string& help) {
   option(command, "--keep", keep, help, "N")
-      ->check(CLI::Range(1u, 1'000'000u))
+      ->check(CLI::Range(1u, 1'000'000u).description(""))
       ->capture_default_str();
 }
 
@@ -185,16 +185,18 @@ void add_version(CLI::App& app, Parsed& parsed) {
   add_json(command, parsed.version.json);
 }
 
-// Hidden: for the build, and for packagers.
+// Hidden: for the build, for packagers, and for the completion itself.
 void add_docs(CLI::App& app, Parsed& parsed) {
   DocsArguments& arguments = parsed.docs;
   CLI::App* command =
       add_command(app, "docs", parsed, [&arguments] { return docs_command(arguments); });
   command->add_option("format", arguments.format, "what to write to standard output")
       ->required()
-      ->check(CLI::IsMember({"man", "bash", "zsh", "fish"}).description(""))
-      ->type_name("man|bash|zsh|fish");
-  option(command, "page", arguments.page, "for man: the page of this command", "COMMAND");
+      ->check(CLI::IsMember({"man", "bash", "zsh", "fish", "share", "running", "stored"})
+                  .description(""))
+      ->type_name("man|bash|zsh|fish|share|running|stored");
+  option(command, "page", arguments.page,
+         "man: the page of this command; share: the directory to fill", "COMMAND|DIR");
   command->group("");
 }
 

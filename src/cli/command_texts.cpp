@@ -170,6 +170,28 @@ constexpr std::array all_chapters{
         "stop torpor itself with SIGTSTP where this matters."},
 };
 
+using base::ErrorCode;
+
+constexpr std::array all_exit_codes{
+    ExitCodeText{ErrorCode::usage, "the command line is wrong."},
+    ExitCodeText{ErrorCode::refused,
+                 "the program has something that cannot be saved or restored; "
+                 "nothing was touched."},
+    ExitCodeText{ErrorCode::not_found, "there is no such computation, image or process."},
+    ExitCodeText{ErrorCode::permission, "the kernel does not let this user do it."},
+    ExitCodeText{ErrorCode::bad_image,
+                 "the image is damaged or incomplete, or from a newer version of torpor."},
+    ExitCodeText{ErrorCode::io, "reading or writing failed, for example because a disk is full."},
+    ExitCodeText{ErrorCode::host_lacks,
+                 "this host lacks a feature of the kernel or CPU that is needed."},
+    ExitCodeText{ErrorCode::program_gone, "the program ended meanwhile."},
+    ExitCodeText{ErrorCode::conflict,
+                 "a name, process id or address is taken, or another checkpoint "
+                 "is being taken."},
+    ExitCodeText{ErrorCode::timeout, "something did not happen in time."},
+    ExitCodeText{ErrorCode::internal, "a bug of torpor: please report it."},
+};
+
 }  // namespace
 
 const CommandText& text_of(std::string_view command) {
@@ -187,6 +209,8 @@ std::string CommandText::examples_for_help() const {
   }
   return text;
 }
+
+std::span<const ExitCodeText> exit_codes() { return all_exit_codes; }
 
 std::span<const Chapter> chapters() { return all_chapters; }
 

@@ -6,6 +6,8 @@
 #include <string>
 #include <string_view>
 
+#include "base/error.h"
+
 namespace torpor::cli {
 
 struct Example {
@@ -31,5 +33,12 @@ struct Chapter {
   std::string_view text;
 };
 std::span<const Chapter> chapters();
+
+// What the exit codes mean: all of them, in order.
+struct ExitCodeText {
+  base::ErrorCode code;
+  std::string_view text;
+};
+std::span<const ExitCodeText> exit_codes();
 
 }  // namespace torpor::cli

@@ -25,7 +25,18 @@ std::string command_in(const CLI::App& app) {
   return chosen.empty() ? "" : chosen.front()->get_name() + " ";
 }
 
+void check_command(const CLI::App& app, const std::vector<std::string>& arguments) {
+  if (arguments.empty()) {
+    throw base::Error(base::ErrorCode::usage, "which command?", "torpor --help");
+  }
+  const std::string& command = arguments.front();
+  if (command.starts_with('-') || app.get_subcommand_no_throw(command) != nullptr) return;
+  throw base::Error(base::ErrorCode::usage, fmt::format("there is no command '{}'", command),
+                    "torpor --help");
+}
+
 void parse(CLI::App& app, const std::vector<std::string>& arguments) {
+  check_command(app, arguments);
   std::vector<std::string> reversed(arguments.rbegin(), arguments.rend());  // as CLI11 wants it
   try {
     app.parse(reversed);

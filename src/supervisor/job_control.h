@@ -12,8 +12,8 @@
 
 namespace torpor::supervisor {
 
-// Stops those processes of the group that have the default action for SIGTSTP, if the group is
-// orphaned. Returns whether `root` is one of those that were stopped.
+// For the suspend key: stops those processes of the group that have the default action for SIGTSTP,
+// if the group is orphaned. Returns whether `root` is one of those that were stopped.
 bool stop_orphaned_group(pid_t group, pid_t root);
 
 // Finds the suspend key in what is typed at a terminal.

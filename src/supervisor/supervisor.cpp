@@ -190,7 +190,7 @@ void Supervisor::on_signal(const signalfd_siginfo& info) {
       if (relay_) relay_->copy_window_size();
       break;
     case SIGCONT: resume_terminal(); break;
-    case SIGTSTP: suspend(); break;
+    case SIGTSTP: stop_everything(); break;
     case SIGTTIN:
     case SIGTTOU: break;
     default: pass_on(info);
@@ -219,16 +219,22 @@ void Supervisor::pass_on(const signalfd_siginfo& info) {
   }
 }
 
-// The suspend key was typed, or we got the signal ourselves.
+// The suspend key was typed at the program's terminal.
 void Supervisor::suspend() {
   if (has_ended()) return;
-  if (status_.origin() == control::Status::ATTACHED) {
+  const pid_t root = status_.root_pid();
+  const pid_t group = relay_->foreground_group();
+  if (group > 0 && stop_orphaned_group(group, root)) stop_with_group(group);
+}
+
+// It is us who are to stop: with all of the program, whatever it would do about a key.
+void Supervisor::stop_everything() {
+  if (has_ended() || status_.origin() == control::Status::ATTACHED) {
     signals_.stop_job();
     return;
   }
-  const pid_t root = status_.root_pid();
-  const pid_t group = relay_ ? relay_->foreground_group() : ::getpgid(root);
-  if (group > 0 && stop_orphaned_group(group, root)) stop_with_group(group);
+  const pid_t group = ::getpgid(status_.root_pid());
+  if (group > 0 && ::kill(-group, SIGSTOP) == 0) stop_with_group(group);
 }
 
 void Supervisor::stop_with_group(pid_t group) {

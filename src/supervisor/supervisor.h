@@ -66,6 +66,7 @@ class Supervisor {
   void on_signal(const signalfd_siginfo& info);
   void pass_on(const signalfd_siginfo& info);
   void suspend();
+  void stop_everything();
   void stop_with_group(pid_t group);
   void resume_terminal();
 

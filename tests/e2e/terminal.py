@@ -251,6 +251,9 @@ class JobControl(TorporTest):
 
     def test_suspend_and_background(self):
         note = self.directory / "tmp" / "note"
+        note.write_text("")
+        if self.uid is not None:
+            os.chown(note, self.uid, self.uid)
         root = self.launch("sh", "-c", f"'echo go; while :; do sleep 0.05; echo x >> {note}; done'")
         self.suspend(root)
         self.command("bg")
@@ -310,7 +313,8 @@ class JobControl(TorporTest):
         self.leave()
 
     def test_stop_signal_to_launch_itself(self):
-        root = self.launch("sh", "-c", "'echo go; while read x; do echo got $x; done'")
+        root = self.launch("sh", "-c",
+                           "'trap \"\" TSTP; echo go; while read x; do echo got $x; done'")
         supervisor = self.computation("job")["supervisor_pid"]
         os.kill(supervisor, signal.SIGTSTP)
         self.screen.expect("Stopped")
