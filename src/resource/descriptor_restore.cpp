@@ -17,23 +17,21 @@ namespace {
 using base::Error;
 using base::ErrorCode;
 
-struct Place {
-  pid_t pid = 0;  // as seen
-  int fd = -1;
-};
+using Places = std::vector<DescriptorPlace>;
 
 // Where each description is held, by id.
-std::map<std::uint64_t, std::vector<Place>> places_of(const snapshot::Computation& model) {
-  std::map<std::uint64_t, std::vector<Place>> places;
+std::map<std::uint64_t, Places> all_places(const snapshot::Computation& model) {
+  std::map<std::uint64_t, Places> places;
   for (const snapshot::Process& process : model.processes()) {
     for (const snapshot::Descriptor& descriptor : process.descriptors()) {
-      places[descriptor.open_file()].push_back({process.pid(), descriptor.number()});
+      places[descriptor.open_file()].push_back(
+          {process.pid(), descriptor.number(), descriptor.close_on_exec()});
     }
   }
   return places;
 }
 
-std::string describe(const snapshot::OpenFile& file, const std::vector<Place>& places) {
+std::string describe(const snapshot::OpenFile& file, const Places& places) {
   if (places.empty()) return fmt::format("a file in flight ({})", file.path());
   return fmt::format("descriptor {} of process {} ({})", places.front().fd, places.front().pid,
                      file.path());
@@ -54,6 +52,9 @@ void check_tables(const snapshot::Computation& model) {
   }
   for (const snapshot::Process& process : model.processes()) {
     std::set<int> numbers;
+    if (process.state() == snapshot::Process::ZOMBIE && process.descriptors_size() != 0) {
+      bad(fmt::format("process {} has ended and has descriptors", process.pid()));
+    }
     for (const snapshot::Descriptor& descriptor : process.descriptors()) {
       if (descriptor.number() < 0 || !numbers.insert(descriptor.number()).second) {
         bad(fmt::format("process {} has descriptor {} twice", process.pid(), descriptor.number()));
@@ -127,7 +128,7 @@ process::HeldProcess& held_by(const RestoreState& state, pid_t pid) {
   return *held->second;
 }
 
-void finish(const snapshot::OpenFile& file, const std::vector<Place>& places, RestoreState& state) {
+void finish(const snapshot::OpenFile& file, const Places& places, RestoreState& state) {
   const FileKind& kind = kind_that_made(file);
   process::HeldProcess& holder = held_by(state, places.front().pid);
   kind.finish_restore(file, state, holder, places.front().fd);
@@ -135,7 +136,7 @@ void finish(const snapshot::OpenFile& file, const std::vector<Place>& places, Re
   restore_owner(holder, places.front().fd, file, state);
   if (file.locks().empty()) return;
   std::set<pid_t> done;
-  for (const Place& place : places) {
+  for (const DescriptorPlace& place : places) {
     if (!done.insert(place.pid).second) continue;
     restore_process_locks(held_by(state, place.pid), place.fd, file);
   }
@@ -147,15 +148,20 @@ std::vector<OpenFileFinding> check_open_files(const snapshot::Computation& model
                                               const RestoreState& state) {
   check_tables(model);
   std::vector<OpenFileFinding> findings;
-  const auto places = places_of(model);
+  const auto places = all_places(model);
   for (const snapshot::OpenFile& file : model.open_files()) {
     const auto refusal = kind_that_made(file).check_restore(file, state);
     if (!refusal) continue;
     const auto held = places.find(file.id());
-    findings.push_back({describe(file, held == places.end() ? std::vector<Place>{} : held->second),
+    findings.push_back({describe(file, held == places.end() ? Places{} : held->second),
                         refusal->reason, refusal->remedy});
   }
   return findings;
+}
+
+std::vector<DescriptorPlace> places_of(const snapshot::Computation& model,
+                                       std::uint64_t open_file) {
+  return all_places(model)[open_file];
 }
 
 int open_file_made(RestoreState& state, std::uint64_t id) {
@@ -168,7 +174,7 @@ int open_file_made(RestoreState& state, std::uint64_t id) {
 void restore_open_files(RestoreState& state) {
   check_tables(*state.model);
   allow_many_descriptors();
-  const auto places = places_of(*state.model);
+  const auto places = all_places(*state.model);
   for (const snapshot::OpenFile& file : state.model->open_files()) {
     try {
       open_file_made(state, file.id());
@@ -176,8 +182,7 @@ void restore_open_files(RestoreState& state) {
       const auto held = places.find(file.id());
       throw Error(
           error.code(),
-          fmt::format("{}: {}",
-                      describe(file, held == places.end() ? std::vector<Place>{} : held->second),
+          fmt::format("{}: {}", describe(file, held == places.end() ? Places{} : held->second),
                       error.what()),
           error.remedy());
     }
@@ -196,7 +201,7 @@ void give_descriptors(RestoreState& state, process::HeldProcess& held,
 }
 
 void finish_descriptors(RestoreState& state) {
-  const auto places = places_of(*state.model);
+  const auto places = all_places(*state.model);
   for (const snapshot::OpenFile& file : state.model->open_files()) {
     const auto held = places.find(file.id());
     if (held != places.end()) finish(file, held->second, state);

@@ -74,7 +74,8 @@ class DryPass {
     std::optional<Refusal> refusal = kind_of(view, state_).check(view, state_);
     if (!refusal) refusal = check_locks(view.info);
     if (refusal) {
-      findings_.push_back({view.pid, view.fd, view.describe(), refusal->reason, refusal->remedy});
+      findings_.push_back({view.pid, view.fd, view.describe(), refusal->reason, refusal->remedy,
+                           refusal->certain});
     }
   }
 

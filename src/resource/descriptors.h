@@ -21,6 +21,7 @@ struct DescriptorFinding {
   std::string what;  // "descriptor 5 (/a/file)"
   std::string reason;
   std::string remedy;
+  bool certain = true;  // false: a warning, see Refusal
 };
 
 // ---- checkpoint
@@ -51,6 +52,14 @@ struct OpenFileFinding {
 // Error bad_image where the tables contradict themselves.
 std::vector<OpenFileFinding> check_open_files(const snapshot::Computation& model,
                                               const RestoreState& state);
+
+// Who holds a description, in the order of the processes.
+struct DescriptorPlace {
+  pid_t pid = 0;  // as the program sees it
+  int fd = -1;
+  bool close_on_exec = false;
+};
+std::vector<DescriptorPlace> places_of(const snapshot::Computation& model, std::uint64_t open_file);
 
 // Makes every description of state.model, in our own process: they stand in state.open_files, with
 // their position, status flags, and the locks that belong to descriptions. Raises our soft limit of

@@ -9,12 +9,17 @@
 #include "resource/epoll.h"
 #include "resource/event_fd.h"
 #include "resource/file_kind.h"
+#include "resource/memfd.h"
 #include "resource/path_handle.h"
+#include "resource/pipe.h"
+#include "resource/proc_file.h"
 #include "resource/regular_file.h"
+#include "resource/saved_file.h"
 #include "resource/signal_fd.h"
 #include "resource/standard_stream.h"
 #include "resource/terminal.h"
 #include "resource/timer_fd.h"
+#include "resource/unix_socket.h"
 #include "resource/unsupported_file.h"
 
 namespace torpor::resource {
@@ -28,10 +33,15 @@ std::vector<std::unique_ptr<FileKind>> make_kinds() {
   kinds.push_back(make_path_handle_kind());
   kinds.push_back(make_standard_stream_kind());
   kinds.push_back(make_terminal_kind());
+  kinds.push_back(make_pipe_kind());
+  kinds.push_back(make_unix_socket_kind());
   kinds.push_back(make_event_fd_kind());
   kinds.push_back(make_epoll_kind());
   kinds.push_back(make_timer_fd_kind());
   kinds.push_back(make_signal_fd_kind());
+  kinds.push_back(make_proc_file_kind());
+  kinds.push_back(make_memfd_kind());
+  kinds.push_back(make_saved_file_kind());
   kinds.push_back(make_directory_kind());
   kinds.push_back(make_regular_file_kind());
   kinds.push_back(make_device_kind());
