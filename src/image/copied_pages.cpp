@@ -15,19 +15,19 @@ void CopiedPages::for_each(std::uint64_t start, std::uint64_t end, Visit visit) 
   if (piece != pieces_.begin()) --piece;  // it may begin before and reach into the range
   for (; piece != pieces_.end() && piece->first < end; ++piece) {
     const std::uint64_t from = std::max(start, piece->first);
-    const std::uint64_t to = std::min(end, piece->first + piece->second.size);
+    const std::uint64_t to = std::min(end, piece->first + piece->second.bytes().size());
     if (from >= to) continue;
-    visit(PageRun{from, to},
-          std::span<const std::byte>(piece->second.bytes.get() + (from - piece->first), to - from));
+    const std::span<const std::byte> bytes = piece->second.bytes();
+    visit(PageRun{from, to}, bytes.subspan(from - piece->first, to - from));
   }
 }
 
 void CopiedPages::copy(base::PageSource& from, std::span<const PageRun> runs) {
   for (const PageRun& run : runs) {
-    Piece piece{std::make_unique_for_overwrite<std::byte[]>(run.size()), run.size()};
-    from.read(run.start, {piece.bytes.get(), piece.size});
+    PageBuffer buffer(run.size());
+    from.read(run.start, buffer.bytes());
     bytes_ += run.size();
-    pieces_.insert_or_assign(run.start, std::move(piece));
+    pieces_.insert_or_assign(run.start, std::move(buffer));
   }
 }
 

@@ -5,11 +5,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
-#include <memory>
 #include <span>
 #include <vector>
 
 #include "base/page_source.h"
+#include "image/page_buffer.h"
 
 namespace torpor::image {
 
@@ -37,11 +37,7 @@ class CopiedPages : public base::PageSource {
   template <typename Visit>
   void for_each(std::uint64_t start, std::uint64_t end, Visit visit) const;
 
-  struct Piece {
-    std::unique_ptr<std::byte[]> bytes;  // not a vector, which would fill it with zeros first
-    std::uint64_t size = 0;
-  };
-  std::map<std::uint64_t, Piece> pieces_;  // by address
+  std::map<std::uint64_t, PageBuffer> pieces_;  // by address
   std::uint64_t bytes_ = 0;
 };
 

@@ -72,8 +72,8 @@ class Child : public base::PageSource {
  public:
   Child()
       : exchange_(static_cast<Exchange*>(::mmap(nullptr, sizeof(Exchange), PROT_READ | PROT_WRITE,
-                                                MAP_SHARED | MAP_ANONYMOUS, -1, 0))) {
-    pid_ = ::fork();
+                                                MAP_SHARED | MAP_ANONYMOUS, -1, 0))),
+        pid_(::fork()) {
     if (pid_ == 0) stop_in_debuggers_sight(*exchange_);
     while (!exchange_->ready) std::this_thread::yield();
     memory_.reset(::open(proc("mem").c_str(), O_RDONLY | O_CLOEXEC));
@@ -163,7 +163,7 @@ class Child : public base::PageSource {
   }
 
   Exchange* exchange_;
-  pid_t pid_ = 0;
+  pid_t pid_;
   base::UniqueFd memory_;
   base::UniqueFd pagemap_;
 };

@@ -56,9 +56,9 @@ void append_note(Bytes& notes, std::string_view owner, std::uint32_t type,
 }
 
 // Fills a field of fixed length; what is too long is cut, and ends with a NUL.
-template <std::size_t n>
-void copy_text(char (&field)[n], std::string_view text) {
-  const std::size_t length = std::min(text.size(), n - 1);
+template <std::size_t Size>
+void copy_text(char (&field)[Size], std::string_view text) {
+  const std::size_t length = std::min(text.size(), Size - 1);
   std::memcpy(field, text.data(), length);
   field[length] = '\0';
 }

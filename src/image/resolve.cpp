@@ -41,7 +41,7 @@ fs::path without_slash_at_end(const fs::path& path) {
 
 fs::path resolve_path(const fs::path& given) {
   std::error_code unknown;
-  const fs::path path = without_slash_at_end(fs::absolute(given).lexically_normal());
+  fs::path path = without_slash_at_end(fs::absolute(given).lexically_normal());
   if (fs::exists(path / manifest_name, unknown)) return path;
   if (!fs::is_directory(path, unknown) || !path.has_filename()) no_image(path);
   const std::string name = path.filename();

@@ -4,7 +4,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <ranges>
 #include <utility>
 
 #include "base/error.h"
@@ -136,7 +135,9 @@ std::vector<std::uint64_t> Store::keep_latest(std::size_t count) {
   if (count == 0) throw Error(ErrorCode::usage, "at least one generation has to be kept");
   std::vector<std::uint64_t> removed;
   std::size_t kept = 0;
-  for (const std::uint64_t generation : generations() | std::views::reverse) {
+  std::vector<std::uint64_t> newest_first = generations();
+  std::ranges::reverse(newest_first);
+  for (const std::uint64_t generation : newest_first) {
     if (kept < count) {
       if (is_sound(path_of(generation))) ++kept;
     } else if (remove_directory(std::to_string(generation), generation)) {

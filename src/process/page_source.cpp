@@ -188,7 +188,7 @@ void ProcessPageSource::read_runs(std::span<const PageRun> runs, std::span<std::
 
 std::size_t ProcessPageSource::read_by_call(std::span<const PageRun> runs,
                                             std::span<std::byte> into) const {
-  std::array<iovec, IOV_MAX> remote;
+  std::array<iovec, IOV_MAX> remote{};
   for (std::size_t i = 0; i < runs.size(); ++i) {
     // NOLINTNEXTLINE(performance-no-int-to-ptr): an address in another process
     remote[i] = {reinterpret_cast<void*>(runs[i].start), runs[i].size()};
