@@ -38,17 +38,25 @@ void add_policy(CLI::App* command, auto& arguments) {
   add_keep(command, arguments.keep, "generations to keep; older ones are removed");
 }
 
+// One of a few words, each of which stands for something.
+template <typename Value>
+CLI::Option* add_choice(CLI::App* command, const std::string& name, Value& value,
+                        const std::map<std::string, Value>& choices, const std::string& help,
+                        const std::string& words) {
+  const auto choose = [&value, choices](const std::string& word) { value = choices.at(word); };
+  return command->add_option_function<std::string>(name, choose, help)
+      ->check(CLI::IsMember(choices).description(""))
+      ->type_name(words);
+}
+
 void add_identity(CLI::App* command, restart::Identity& identity, bool& accept_changed_files) {
-  static const std::map<std::string, restart::Identity> names{
-      {"auto", restart::Identity::automatic},
-      {"host", restart::Identity::host},
-      {"namespace", restart::Identity::name_space}};
-  command
-      ->add_option("--identity", identity,
-                   "where the program gets its process ids back: in a namespace of its own, or "
-                   "on the host itself")
-      ->transform(CLI::CheckedTransformer(names).description(""))
-      ->type_name("auto|host|namespace")
+  add_choice(command, "--identity", identity,
+             {{"auto", restart::Identity::automatic},
+              {"host", restart::Identity::host},
+              {"namespace", restart::Identity::name_space}},
+             "where the program gets its process ids back: in a namespace of its own, or on the "
+             "host itself",
+             "auto|host|namespace")
       ->default_str("auto");
   command->add_flag("--accept-changed-files", accept_changed_files,
                     "go on although files have changed since the checkpoint");
@@ -86,6 +94,8 @@ void add_attach(CLI::App& app, Parsed& parsed) {
 
 void add_ps(CLI::App& app, Parsed& parsed) {
   CLI::App* command = add_command(app, "ps", parsed, [&parsed] { return ps_command(parsed.ps); });
+  command->add_flag("--all", parsed.ps.all, "also computations that do not run but have an image");
+  add_dir(command, parsed.ps.directory);
   add_json(command, parsed.ps.json);
 }
 
@@ -134,20 +144,19 @@ void add_check(CLI::App& app, Parsed& parsed) {
 }
 
 void add_inspect(CLI::App& app, Parsed& parsed) {
-  static const std::map<std::string, Section> sections{{"tree", Section::tree},
-                                                       {"files", Section::files},
-                                                       {"memory", Section::memory},
-                                                       {"threads", Section::threads},
-                                                       {"core", Section::core}};
   InspectArguments& arguments = parsed.inspect;
   CLI::App* command =
       add_command(app, "inspect", parsed, [&arguments] { return inspect_command(arguments); });
   option(command, "image", arguments.image, "path of an image, or NAME for its latest one",
          "IMAGE|NAME[@GENERATION]")
       ->required();
-  command->add_option("section", arguments.section, "what to show; else a summary")
-      ->transform(CLI::CheckedTransformer(sections).description(""))
-      ->type_name("tree|files|memory|threads|core");
+  add_choice(command, "section", arguments.section,
+             {{"tree", Section::tree},
+              {"files", Section::files},
+              {"memory", Section::memory},
+              {"threads", Section::threads},
+              {"core", Section::core}},
+             "what to show; else a summary", "tree|files|memory|threads|core");
   option(command, "--pid", arguments.pid, "only of this process; for `core`, else of the root",
          "PID")
       ->check(CLI::PositiveNumber.description(""));

@@ -24,7 +24,8 @@ constexpr std::array attach_examples{
 };
 
 constexpr std::array ps_examples{
-    Example{"torpor ps --json | jq -r '.[].name'", "the names alone"},
+    Example{"torpor ps --all", "what runs, and what could be restarted"},
+    Example{"torpor ps --json | jq -r '.[].name'", "the names of what runs"},
 };
 
 constexpr std::array checkpoint_examples{
@@ -96,7 +97,8 @@ constexpr std::array texts{
         "attach; the program goes on.",
         attach_examples},
     CommandText{"ps", "list the computations that run",
-                "Shows the computations of this user that launch, attach or restart stand by.",
+                "Shows the computations of this user that launch, attach or restart stand by. With "
+                "--all also those of the image store (--dir) that do not run.",
                 ps_examples},
     CommandText{
         "checkpoint", "save a running program to disk",

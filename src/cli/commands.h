@@ -30,6 +30,8 @@ struct AttachArguments {
 int attach_command(const AttachArguments& arguments);
 
 struct PsArguments {
+  bool all = false;  // also what is only stored
+  std::string directory;
   bool json = false;
 };
 int ps_command(const PsArguments& arguments);

@@ -1,6 +1,11 @@
+#include <algorithm>
+
 #include "cli/commands.h"
 #include "cli/output.h"
+#include "cli/targets.h"
 #include "cli/units.h"
+#include "image/manifest_io.h"
+#include "image/store.h"
 #include "supervisor/control_client.h"
 #include "supervisor/runtime_dir.h"
 
@@ -8,6 +13,7 @@ namespace torpor::cli {
 namespace {
 
 const char* origin(const control::Status& status) {
+  if (status.supervisor_pid() == 0) return "stored";
   switch (status.origin()) {
     case control::Status::ATTACHED: return "attached";
     case control::Status::RESTARTED: return "restarted";
@@ -34,11 +40,47 @@ Json to_json(const control::Status& status) {
   return json;
 }
 
+bool is_among(const std::vector<control::Status>& all, const std::string& name) {
+  return std::ranges::any_of(all, [&](const auto& status) { return status.name() == name; });
+}
+
+// What is in the store and does not run, as far as it can be read.
+void add_stored(std::vector<control::Status>& all, const std::filesystem::path& directory) {
+  for (const std::string& name : image::computations(directory)) {
+    const image::Store store(directory, name);
+    const std::optional<std::uint64_t> latest = store.latest();
+    if (!latest || is_among(all, name)) continue;
+    control::Status& status = all.emplace_back();
+    status.set_name(name);
+    status.set_directory(directory.string());
+    status.set_generation(*latest);
+    status.set_image(store.path_of(*latest).string());
+    try {
+      const snapshot::Manifest manifest =
+          image::read_manifest(store.path_of(*latest) / image::manifest_name);
+      status.set_checkpoint_ns(manifest.created_ns());
+    } catch (const base::Error& error) {
+      status.set_last_failure(error.what());
+    }
+  }
+}
+
+std::vector<control::Status> list(const PsArguments& arguments) {
+  std::vector<control::Status> all = supervisor::all_statuses(supervisor::runtime_directory());
+  if (arguments.all) add_stored(all, store_directory(arguments.directory));
+  return all;
+}
+
+std::string number_or_dash(std::int64_t number) {
+  return number > 0 ? fmt::format("{}", number) : "-";
+}
+
+std::string time_or_dash(std::int64_t ns) { return ns > 0 ? format_time(ns) : "-"; }
+
 }  // namespace
 
 int ps_command(const PsArguments& arguments) {
-  const std::vector<control::Status> all =
-      supervisor::all_statuses(supervisor::runtime_directory());
+  const std::vector<control::Status> all = list(arguments);
   if (arguments.json) {
     Json list = Json::array();
     for (const control::Status& status : all) list.push(to_json(status));
@@ -48,8 +90,8 @@ int ps_command(const PsArguments& arguments) {
   std::vector<std::vector<std::string>> rows{
       {"NAME", "PID", "ORIGIN", "SINCE", "LAST CHECKPOINT", "COMMAND"}};
   for (const control::Status& status : all) {
-    rows.push_back({status.name(), fmt::format("{}", status.root_pid()), origin(status),
-                    format_time(status.started_ns()), last_checkpoint(status), status.command()});
+    rows.push_back({status.name(), number_or_dash(status.root_pid()), origin(status),
+                    time_or_dash(status.started_ns()), last_checkpoint(status), status.command()});
   }
   print_line(align(rows));
   return 0;

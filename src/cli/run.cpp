@@ -30,7 +30,8 @@ void check_command(const CLI::App& app, const std::vector<std::string>& argument
     throw base::Error(base::ErrorCode::usage, "which command?", "torpor --help");
   }
   const std::string& command = arguments.front();
-  if (command.starts_with('-') || app.get_subcommand_no_throw(command) != nullptr) return;
+  const auto has_that_name = [&](const CLI::App* one) { return one->get_name() == command; };
+  if (command.starts_with('-') || !app.get_subcommands(has_that_name).empty()) return;
   throw base::Error(base::ErrorCode::usage, fmt::format("there is no command '{}'", command),
                     "torpor --help");
 }
