@@ -43,6 +43,15 @@ Refusal lost_target(const EpollItem& item) {
           "out of the set before closing it"};
 }
 
+// Items are put back by one who holds the set.
+std::optional<Refusal> check_in_flight(const FileView& view, const CaptureState& state) {
+  if (state.processes.contains(view.pid) || view.info.epoll.empty()) return std::nullopt;
+  return Refusal{
+      "an epoll set that no process has open, since it is in flight in a socket, cannot "
+      "be saved yet",
+      "take the checkpoint when it has been received"};
+}
+
 std::uint64_t watched_file(const FileView& view, std::size_t index, const CaptureState& state,
                            const Sockets& sockets) {
   const EpollItem& item = view.info.epoll[index];
@@ -66,10 +75,13 @@ class EpollKind final : public FileKind {
   // When everything is stopped the same is asked by finish_capture(), which knows more.
   [[nodiscard]] std::optional<Refusal> check(const FileView& view,
                                              const CaptureState& state) const override {
-    if (!state.processes.empty()) return std::nullopt;
+    if (!state.processes.empty()) return check_in_flight(view, state);
     const auto& items = view.info.epoll;
     for (std::size_t i = 0; i < items.size(); ++i) {
-      if (!find_watched(view, i, state.holders)) return lost_target(items[i]);
+      if (find_watched(view, i, state.holders)) continue;
+      Refusal refusal = lost_target(items[i]);
+      refusal.certain = false;
+      return refusal;
     }
     return std::nullopt;
   }

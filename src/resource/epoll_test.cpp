@@ -190,10 +190,22 @@ TEST(Epoll, LostTargetIsRefused) {
   const auto kind = make_epoll_kind();
   const auto refusal = kind->check(view_of(epoll.get()), state);
   ASSERT_TRUE(refusal);
+  EXPECT_FALSE(refusal->certain);
   EXPECT_NE(refusal->reason.find(std::to_string(number)), std::string::npos);
   snapshot::OpenFile file;
   kind->capture(view_of(epoll.get()), state, file);
   EXPECT_THROW(kind->finish_capture(view_of(epoll.get()), state, file), base::Error);
+}
+
+TEST(Epoll, SetInFlightIsRefused) {
+  const base::UniqueFd epoll = epoll_set();
+  const base::UniqueFd event = event_fd();
+  process::HeldProcess other;
+  CaptureState state = state_of({event.get()});
+  state.processes[::getppid()] = &other;  // stopped, and none of them has our descriptor
+  EXPECT_FALSE(make_epoll_kind()->check(view_of(epoll.get()), state)) << "there is nothing in it";
+  add(epoll, event.get(), EPOLLIN, 1);
+  EXPECT_TRUE(make_epoll_kind()->check(view_of(epoll.get()), state));
 }
 
 // ---- restore

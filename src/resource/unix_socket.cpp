@@ -73,7 +73,9 @@ std::optional<Refusal> check_socket(const FileView& view, const UnixSocket& sock
     return Refusal{"this kernel does not tell what the UNIX socket is connected with",
                    "load the module unix_diag (CONFIG_UNIX_DIAG)"};
   }
-  return check_other_side(view, socket, state);
+  auto refusal = check_other_side(view, socket, state);
+  if (refusal && socket.peer && state.processes.empty()) refusal->certain = false;
+  return refusal;
 }
 
 // After check(), so that it has another side.
