@@ -175,4 +175,6 @@ void restore_terminal(int tty, const snapshot::Terminal& terminal) {
   if (!done) base::throw_errno(error, "cannot set the terminal up as it was");
 }
 
+std::unique_ptr<FileKind> make_terminal_kind() { return std::make_unique<TerminalKind>(); }
+
 }  // namespace torpor::resource
