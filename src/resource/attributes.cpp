@@ -73,13 +73,14 @@ void capture_context(pid_t pid, pid_t tid, snapshot::FileSystemContext& saved) {
 }
 
 // Which membarrier(2) commands a program has registered for is not saved. Having registered can be
-// told only by the success of these commands, and costs nothing or next to it; so every program is
-// registered for the private ones. Must come before there are threads: then it takes no grace
-// period of the kernel.
+// told only by the success of these commands and by taking part in those of others, and costs next
+// to nothing; so every program is registered for all of them. Must come before there are threads:
+// then it takes no grace period of the kernel.
 void register_membarriers(process::CallList& calls) {
-  for (const int command : {MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED,
-                            MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE,
-                            MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_RSEQ}) {
+  for (const int command :
+       {MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED,
+        MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE,
+        MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_RSEQ}) {
     calls.try_call(SYS_membarrier, {command, 0, 0});  // older kernels know fewer
   }
 }

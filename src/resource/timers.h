@@ -25,10 +25,13 @@ std::vector<int> timers_of_unknown_threads(const std::vector<snapshot::PosixTime
 
 void restore_interval_timers(process::CallList& calls, const snapshot::Process& process);
 
-// With their exact ids: by PR_TIMER_CREATE_RESTORE_IDS (Linux 6.16), before that by making and
-// deleting timers until the id is reached. Threads that timers notify must exist. Throws
-// Error host_lacks where that would take too long.
+// With their exact ids (PR_TIMER_CREATE_RESTORE_IDS, Linux 6.16). Threads that timers notify must
+// exist. Throws base::Error.
 void restore_posix_timers(process::AgentClient& agent, const snapshot::Process& process);
+
+// The same on older kernels, by making and deleting timers until the id is reached. Throws
+// Error host_lacks where that would take too long.
+void restore_posix_timers_by_trying(process::AgentClient& agent, const snapshot::Process& process);
 
 // Parses the text of /proc/PID/timers. notify_thread is the number that we see, and 0 unless the
 // timer notifies a thread; times are not in it.

@@ -4,8 +4,8 @@
 #include <sys/syscall.h>
 #include <time.h>
 
+#include <algorithm>
 #include <array>
-#include <cstring>
 #include <memory>
 
 #include "base/error.h"
@@ -100,13 +100,21 @@ void make_by_trying(process::AgentClient& agent, const snapshot::PosixTimer& tim
 
 }  // namespace
 
+void restore_posix_timers_by_trying(process::AgentClient& agent, const snapshot::Process& process) {
+  std::vector<const snapshot::PosixTimer*> ascending;
+  for (const snapshot::PosixTimer& timer : process.timers()) ascending.push_back(&timer);
+  std::sort(ascending.begin(), ascending.end(),
+            [](const auto* a, const auto* b) { return a->id() < b->id(); });
+  for (const snapshot::PosixTimer* timer : ascending) make_by_trying(agent, *timer);
+}
+
 void restore_posix_timers(process::AgentClient& agent, const snapshot::Process& process) {
   if (process.timers().empty()) return;
   if (ids_can_be_chosen()) {
     make_with_ids(agent, process);
-    return;
+  } else {
+    restore_posix_timers_by_trying(agent, process);
   }
-  for (const snapshot::PosixTimer& timer : process.timers()) make_by_trying(agent, timer);
 }
 
 }  // namespace torpor::resource
