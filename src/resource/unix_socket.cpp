@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "resource/file_kind.h"
+#include "resource/peek_undo.h"
 #include "resource/socket_options.h"
 #include "resource/socket_pairs.h"
 #include "resource/socket_queue.h"
@@ -111,6 +112,17 @@ bool has_error(int socket) {
   return ::poll(&poll, 1, 0) == 1 && (poll.revents & POLLERR) != 0;
 }
 
+void read_incoming(int own, const FileView& view, const UnixSocket& socket, CaptureState& state,
+                   snapshot::SocketSide& side) {
+  pollfd poll{own, POLLIN, 0};
+  if (::poll(&poll, 1, 0) == 0) return;
+  const PeekUndo undo(view.agent, view.fd);
+  const auto identify = [&state](int fd) { return state.identify(fd); };
+  for (auto& message : read_queue(own, socket.type, socket.read_shut, identify)) {
+    *side.add_incoming() = std::move(message);
+  }
+}
+
 // More than the messages found is on its way: empty datagrams that were looked at before.
 void refuse_hidden_datagrams(const FileView& view, const UnixSocket& socket,
                              const snapshot::SocketSide& side, const CaptureState& state) {
@@ -154,11 +166,7 @@ class UnixSocketKind final : public FileKind {
     const base::UniqueFd own = view.take();
     if (const auto refusal = check_socket_options(own.get())) refuse(view, *refusal);
     read_socket_options(own.get(), side);
-    for (snapshot::SocketMessage& message :
-         read_queue(own.get(), socket.type, socket.read_shut,
-                    [&state](int fd) { return state.identify(fd); })) {
-      *side.add_incoming() = std::move(message);
-    }
+    read_incoming(own.get(), view, socket, state, side);
     refuse_hidden_datagrams(view, socket, side, state);
     // The other side was closed with something unread in it; one byte has the same effect.
     if (*socket.peer == 0 && has_error(own.get())) {
