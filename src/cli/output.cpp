@@ -29,6 +29,21 @@ void print_error(const base::Error& error, bool json) {
   print_json(Json::object().set("error", std::move(details)));
 }
 
+namespace {
+
+// File names and command lines may hold anything, also what a terminal would obey.
+std::string printable(std::string text) {
+  std::ranges::replace_if(
+      text, [](char c) { return (c >= 0 && c < ' ') || c == 0x7f; }, ' ');
+  return text;
+}
+
+void trim_end(std::string& line) {
+  while (line.ends_with(' ')) line.pop_back();
+}
+
+}  // namespace
+
 std::string align(const std::vector<std::vector<std::string>>& rows) {
   std::vector<std::size_t> widths;
   for (const auto& row : rows) {
@@ -39,8 +54,9 @@ std::string align(const std::vector<std::vector<std::string>>& rows) {
   for (const auto& row : rows) {
     std::string line;
     for (std::size_t i = 0; i < row.size(); ++i) {
-      line += fmt::format("{:<{}}", row[i], i + 1 < row.size() ? widths[i] + 2 : 0);
+      line += fmt::format("{:<{}}", printable(row[i]), i + 1 < row.size() ? widths[i] + 2 : 0);
     }
+    trim_end(line);
     text += (text.empty() ? "" : "\n") + line;
   }
   return text;

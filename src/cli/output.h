@@ -21,7 +21,7 @@ void warn(std::string_view text);
 // {"error":{"code","name","what","remedy"}} on standard output instead.
 void print_error(const base::Error& error, bool json);
 
-// Rows of cells, in columns as wide as need be.
+// Rows of cells, in columns as wide as need be. Control characters are shown as blanks.
 std::string align(const std::vector<std::vector<std::string>>& rows);
 
 }  // namespace torpor::cli
