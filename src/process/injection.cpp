@@ -27,6 +27,9 @@ namespace {
 using agent::Context;
 using Clock = std::chrono::steady_clock;
 
+// No direction, trap or alignment check flag: those are the program's. Interrupts are on (bit 9),
+// bit 1 is always set.
+constexpr std::uint64_t kPlainFlags = 0x202;
 constexpr std::uint64_t kAllSignals = ~std::uint64_t{0};
 constexpr int kStepMs = 5000;
 
@@ -132,6 +135,7 @@ std::int64_t borrow_thread(Tracee& thread, base::RemotePtr syscall_instruction, 
   registers.rip = syscall_instruction.address();
   registers.rax = static_cast<std::uint64_t>(number);
   registers.orig_rax = kAllSignals;  // -1: nothing to restart
+  registers.eflags = kPlainFlags;
   const std::array<unsigned long long*, 6> slots{&registers.rdi, &registers.rsi, &registers.rdx,
                                                  &registers.r10, &registers.r8,  &registers.r9};
   for (std::size_t i = 0; i < arguments.size() && i < slots.size(); ++i) *slots[i] = arguments[i];
@@ -204,6 +208,7 @@ void InjectedAgent::start_agent() {
   registers.rip = (area_ + blob_header().inject_entry).address();
   registers.rdi = place.address();
   registers.orig_rax = kAllSignals;
+  registers.eflags = kPlainFlags;
   if (in_group_stop_) thread_->set_options(PTRACE_O_TRACECLONE);
   thread_->set_signal_mask(kAllSignals);
   thread_->set_registers(registers);

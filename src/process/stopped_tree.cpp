@@ -225,7 +225,10 @@ StoppedProcess* StoppedTree::find(pid_t pid) {
 
 void StoppedTree::await_end(int milliseconds) {
   for (StoppedProcess& process : processes_) {
-    for (Tracee& thread : process.threads) thread.await_end(milliseconds);
+    // The end of the leader is told last, when those of all others have been taken.
+    for (auto thread = process.threads.rbegin(); thread != process.threads.rend(); ++thread) {
+      thread->await_end(milliseconds);
+    }
   }
 }
 

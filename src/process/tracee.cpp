@@ -27,10 +27,12 @@ long trace(unsigned request, pid_t tid, const void* address, const void* data) {
 
 const void* as_pointer(unsigned long value) { return reinterpret_cast<const void*>(value); }
 
-[[noreturn]] void refuse_seize(pid_t pid, pid_t tid) {
-  base::throw_errno(EPERM, fmt::format("cannot trace thread {} of process {} (another user's, "
-                                       "already traced by a debugger, or forbidden by this host)",
-                                       tid, pid));
+[[noreturn]] void refuse_seize(pid_t pid, pid_t tid, int error) {
+  const Status status = read_status(pid, tid);
+  const std::string who = status.tracer_pid != 0
+                              ? fmt::format("process {} traces it already", status.tracer_pid)
+                              : fmt::format("state {}, user {}", status.state, status.uids[1]);
+  base::throw_errno(error, fmt::format("cannot trace thread {} of process {} ({})", tid, pid, who));
 }
 
 bool is_exiting(pid_t pid, pid_t tid) {
@@ -46,8 +48,9 @@ bool is_exiting(pid_t pid, pid_t tid) {
 
 std::optional<Tracee> Tracee::seize(pid_t pid, pid_t tid, unsigned long options) {
   if (trace(PTRACE_SEIZE, tid, nullptr, as_pointer(options)) == 0) return Tracee(pid, tid);
-  if (errno == ESRCH || is_exiting(pid, tid)) return std::nullopt;
-  refuse_seize(pid, tid);
+  const int error = errno;
+  if (error == ESRCH || is_exiting(pid, tid)) return std::nullopt;
+  refuse_seize(pid, tid, error);
 }
 
 Tracee::Tracee(Tracee&& other) noexcept
@@ -100,34 +103,35 @@ void Tracee::took_exit() {
   attached_ = false;
   // The status of another's child must be taken by the tracer before its parent can see it; that
   // of our own child stays for whoever waits for the program.
-  siginfo_t info{};
-  ::waitid(P_PID, static_cast<id_t>(tid_), &info, WEXITED | WNOHANG | WNOWAIT | __WALL);
   bool ours = false;
   try {
     ours = tid_ == pid_ && read_status(pid_).ppid == ::getpid();
   } catch (const base::Error&) {
     ours = false;
   }
-  if (!ours) ::waitid(P_PID, static_cast<id_t>(tid_), &info, WEXITED | WNOHANG | __WALL);
+  if (ours) return;
+  siginfo_t info{};
+  ::waitid(P_PID, static_cast<id_t>(tid_), &info, WEXITED | WNOHANG | __WALL);
 }
 
 bool Tracee::poll() {
   if (state_ != State::running) return true;
+  // One question for both: of a traced thread stops are reported whatever is asked for
+  // (wait_task_stopped() in kernel/exit.c), so an answer to WEXITED alone need not be an exit.
   siginfo_t info{};
-  const int waited = ::waitid(P_PID, static_cast<id_t>(tid_), &info, WSTOPPED | WNOHANG | __WALL);
-  if (waited == 0 && info.si_pid == tid_) {
-    took_stop(info.si_status);
-    return state_ != State::running;
-  }
-  siginfo_t end{};
-  const int ended =
-      ::waitid(P_PID, static_cast<id_t>(tid_), &end, WEXITED | WNOHANG | WNOWAIT | __WALL);
-  if (ended == 0 && end.si_pid == tid_) {
-    took_exit();
-  } else if (ended != 0 && errno == ECHILD) {  // became another thread by exec, or is gone
-    state_ = State::gone;
+  const auto id = static_cast<id_t>(tid_);
+  if (::waitid(P_PID, id, &info, WSTOPPED | WEXITED | WNOHANG | WNOWAIT | __WALL) != 0) {
+    state_ = State::gone;  // became another thread by exec, or is gone
     attached_ = false;
+    return true;
   }
+  if (info.si_pid != tid_) return false;
+  if (info.si_code == CLD_EXITED || info.si_code == CLD_KILLED || info.si_code == CLD_DUMPED) {
+    took_exit();
+    return true;
+  }
+  ::waitid(P_PID, id, &info, WSTOPPED | WNOHANG | __WALL);
+  took_stop(info.si_status);
   return state_ != State::running;
 }
 

@@ -11,7 +11,7 @@
 #include <optional>
 
 #include "base/error.h"
-#include "process/proc_sched.h"
+#include "process/proc_sched_clock.h"
 #include "process/proc_stat.h"
 #include "process/proc_syscall.h"
 #include "process/proc_tree.h"
@@ -93,18 +93,7 @@ std::optional<std::int64_t> length_of(pid_t pid, const Timeout& timeout, const A
   }
 }
 
-// The scheduler's clock is not CLOCK_MONOTONIC, so "when it last ran" is taken as an age, relative
-// to ourselves, who run now (the yield makes the kernel note it).
-std::optional<std::int64_t> last_ran_ns(pid_t pid, pid_t tid) {
-  const auto then = process::exec_start_ns(pid, tid);
-  if (!then) return std::nullopt;
-  ::sched_yield();
-  const auto self = process::exec_start_ns(::getpid(), ::gettid());
-  if (!self) return std::nullopt;
-  return now_ns() - std::max<std::int64_t>(0, static_cast<std::int64_t>(*self - *then));
-}
-
-void look_at_thread(pid_t pid, pid_t tid, WaitLog& log) {
+void look_at_thread(pid_t pid, pid_t tid, process::SchedClocks& clocks, WaitLog& log) {
   const auto blocked = process::blocked_syscall(pid, tid);
   if (!blocked || blocked->nr < 0) {
     log.waits.erase(tid);
@@ -119,8 +108,9 @@ void look_at_thread(pid_t pid, pid_t tid, WaitLog& log) {
     log.waits.erase(tid);
     return;
   }
-  const auto began = last_ran_ns(pid, tid);
-  log.waits[tid] = {blocked->nr, arguments, began.value_or(now_ns()), 0};
+  const auto slept = clocks.since_last_run_ns(pid, tid);
+  log.waits[tid] = {blocked->nr, arguments,
+                    now_ns() - static_cast<std::int64_t>(slept.value_or(0)), 0};
 }
 
 // The wait in which the thread was stopped; made up from "it has only just begun" if the look did
@@ -205,9 +195,10 @@ bool is_waiting(pid_t pid, pid_t tid) {
 }  // namespace
 
 void look_at_waits(std::span<const pid_t> members, WaitLog& log) {
+  process::SchedClocks clocks;
   for (const pid_t pid : members) {
     try {
-      for (const pid_t tid : process::list_threads(pid)) look_at_thread(pid, tid, log);
+      for (const pid_t tid : process::list_threads(pid)) look_at_thread(pid, tid, clocks, log);
     } catch (const base::Error& error) {
       if (error.code() != base::ErrorCode::program_gone) throw;
     }

@@ -31,6 +31,8 @@ const snapshot::Thread* leader_of(const snapshot::Process& process) {
   return nullptr;
 }
 
+constexpr int kEndPatienceMs = 5000;
+
 std::uint64_t code_bytes() { return (agent::agent_blob().size() + 4095) / 4096 * 4096; }
 
 }  // namespace
@@ -49,13 +51,17 @@ Session::~Session() {
 
 void Session::kill_everything() {
   if (!init_) return;
-  held_.reset();
   if (tree_ && !own_pid_namespace_) {
     for (auto& [pid, husk] : tree_->husks()) ::kill(husk.held.pid, SIGKILL);
     if (!tree_->reaper_is_init()) ::kill(tree_->reaper().pid(), SIGKILL);
   }
   ::kill(init_->pid, SIGKILL);  // of a namespace: ends everything in it
-  ::waitpid(init_->pid, nullptr, 0);
+  // A traced process has not ended before its tracer has seen it, and init not before all others.
+  if (held_) held_->await_end(kEndPatienceMs);
+  held_.reset();
+  for (int i = 0; i < kEndPatienceMs && ::waitpid(init_->pid, nullptr, WNOHANG) == 0; ++i) {
+    ::usleep(1000);
+  }
 }
 
 void Session::look() {
