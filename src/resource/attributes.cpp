@@ -16,8 +16,6 @@
 namespace torpor::resource {
 namespace {
 
-constexpr std::uint32_t kAskPersonality = 0xffffffff;
-
 // What has to be asked from inside.
 void capture_by_agent(process::AgentClient& agent, snapshot::ProcessAttributes& saved) {
   process::Batch batch(agent);
@@ -27,8 +25,6 @@ void capture_by_agent(process::AgentClient& agent, snapshot::ProcessAttributes& 
   const std::size_t dumpable = ask(PR_GET_DUMPABLE, "core dumps");
   const std::size_t huge_pages = ask(PR_GET_THP_DISABLE, "huge page policy");
   const std::size_t keep = ask(PR_GET_KEEPCAPS, "kept capabilities");
-  const std::size_t personality =
-      batch.call(SYS_personality, {kAskPersonality}, "ask for its personality");
   const base::RemotePtr subreaper = batch.space(sizeof(int));
   batch.call(SYS_prctl, {PR_GET_CHILD_SUBREAPER, subreaper, 0, 0, 0},
              "ask whether it is a subreaper");
@@ -36,7 +32,6 @@ void capture_by_agent(process::AgentClient& agent, snapshot::ProcessAttributes& 
   saved.set_dumpable(static_cast<std::int32_t>(batch.result(dumpable)));
   saved.set_thp_disabled(batch.result(huge_pages) != 0);
   saved.set_keep_capabilities(batch.result(keep) != 0);
-  saved.set_personality(static_cast<std::uint32_t>(batch.result(personality)));
   saved.set_child_subreaper(batch.fetched_value<int>(subreaper) != 0);
 }
 
@@ -55,6 +50,11 @@ int parent_death_signal(const process::BorrowedCalls& calls, process::Tracee& th
         fmt::format("cannot ask thread {} for its parent-death signal", thread.tid()));
   }
   return calls.result<int>();
+}
+
+std::uint32_t read_personality(pid_t pid, pid_t tid) {
+  const std::string text = process::read_proc_file(pid, tid, "personality");
+  return process::Scanner(text, "personality").number<std::uint32_t>(16);
 }
 
 std::int32_t read_oom_score_adj(pid_t pid) {
@@ -98,6 +98,8 @@ void capture_attributes(process::HeldProcess& held, snapshot::Process& process) 
   saved.set_command_name(thread_name(held.pid, held.pid));
   saved.set_oom_score_adj(read_oom_score_adj(held.pid));
   capture_context(held.pid, threads.front().tracee->tid(), *process.mutable_context());
+  // Of each thread; but nobody gives threads different ones.
+  saved.set_personality(read_personality(held.pid, threads.front().tracee->tid()));
   const process::BorrowedCalls calls(held);
   for (const ThreadView& thread : threads) {
     thread.saved->set_name(thread_name(held.pid, thread.tracee->tid()));

@@ -74,12 +74,20 @@ void check_speculation(pid_t pid, std::string_view status, std::string_view ours
   }
 }
 
+// The agent is born from the leader, and the kernel lets no thread be born with SCHED_DEADLINE
+// (sched_fork() in kernel/sched/core.c).
 void check_policy(pid_t pid, pid_t tid, Obstacles& obstacles) {
   const process::Stat stat = process::read_stat(pid, tid);
+  const std::string thread = fmt::format("thread {}", tid);
+  if (stat.policy == SCHED_DEADLINE && tid == pid) {
+    obstacles.push_back({true, pid, thread, "a main thread with SCHED_DEADLINE cannot be entered",
+                         "use that policy in another thread, or with SCHED_FLAG_RESET_ON_FORK"});
+    return;
+  }
   const bool fair =
       stat.policy == SCHED_NORMAL || stat.policy == SCHED_BATCH || stat.policy == SCHED_IDLE;
   if (fair || ::geteuid() == 0) return;
-  obstacles.push_back({false, pid, fmt::format("thread {}", tid),
+  obstacles.push_back({false, pid, thread,
                        fmt::format("a restart needs the right to set scheduling policy {} with "
                                    "priority {}",
                                    stat.policy, stat.rt_priority),
