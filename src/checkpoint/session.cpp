@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <map>
+#include <thread>
 
 #include "base/error.h"
 #include "base/fault_point.h"
@@ -27,6 +28,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr int kStopPatienceMs = 10000;
+constexpr int kLookAttempts = 20;
 constexpr std::int64_t kSecond = 1000000000;
 
 std::int64_t clock_ns(clockid_t clock) {
@@ -53,9 +55,24 @@ Session::Session(const Request& request, base::Progress& progress)
   }
 }
 
+// In the middle of an exec a process cannot be looked at for a moment (its new memory is not
+// dumpable yet); who still cannot be looked at later is forbidden to us.
+std::vector<Finding> Session::check_patiently() {
+  for (int attempt = 0;; ++attempt) {
+    try {
+      std::vector<Finding> findings = check(request_);
+      resource::look_at_waits(process::members_of(scope_), waits_);
+      return findings;
+    } catch (const base::Error& error) {
+      if (error.code() != base::ErrorCode::permission || attempt == kLookAttempts) throw;
+      std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    }
+  }
+}
+
 void Session::look() {
   base::fault_point("checkpoint.look");
-  for (const Finding& finding : check(request_)) {
+  for (const Finding& finding : check_patiently()) {
     if (!finding.fatal) {
       state_.warnings.push_back(
           fmt::format("process {}: {}: {}", finding.pid, finding.what, finding.reason));
@@ -67,7 +84,6 @@ void Session::look() {
   }
   const image::Store store(request_.directory, request_.name);
   writer_ = std::make_unique<image::ImageWriter>(store);
-  resource::look_at_waits(process::members_of(scope_), waits_);
 }
 
 void Session::stop() {

@@ -42,6 +42,7 @@ class Session {
     int model_index = -1;
   };
 
+  std::vector<Finding> check_patiently();
   void capture_member(Member& member);
   void capture_zombie(Member& member);
   void capture_tree();

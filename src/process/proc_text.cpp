@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <charconv>
 #include <utility>
@@ -52,11 +53,27 @@ void throw_if_gone(int error, std::string_view path) {
   throw Error(ErrorCode::program_gone, fmt::format("thread {} of process {} is gone", tid, pid));
 }
 
+// A process that has given up its memory on its way to the end belongs to root in /proc, whoever
+// ran it (task_dump_owner() in fs/proc/base.c): that is no lack of permission.
+void throw_if_ending(std::string_view path) {
+  std::string_view rest = path;
+  const std::string_view pid = take_number(rest, "/proc/");
+  if (pid.empty()) return;
+  const base::UniqueFd file(
+      ::open(fmt::format("/proc/{}/status", pid).c_str(), O_RDONLY | O_CLOEXEC));
+  std::array<char, 4096> text{};
+  const ssize_t got = file ? ::read(file.get(), text.data(), text.size()) : 0;
+  const std::string_view status(text.data(), got > 0 ? static_cast<std::size_t>(got) : 0);
+  if (status.find("\nVmSize:") != std::string_view::npos) return;
+  throw Error(ErrorCode::program_gone, fmt::format("process {} is gone", pid));
+}
+
 }  // namespace
 
 void throw_proc_error(int error, std::string_view path) {
   if (error == ENOENT || error == ESRCH) throw_if_gone(error, path);
   if (error == EACCES || error == EPERM) {
+    throw_if_ending(path);
     throw Error(
         ErrorCode::permission, fmt::format("{}: {}", path, ::strerror(error)),
         "run torpor as the user of that process; a process that runs a setuid program or has "
