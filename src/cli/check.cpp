@@ -17,12 +17,13 @@ bool means_image(const CheckArguments& arguments) {
   const std::string& word = arguments.target;
   if (word.find_first_of("/@") != std::string::npos || word == "." || word == "..") return true;
   if (parse_pid(word)) return false;
-  const std::vector<control::Status> running =
-      supervisor::all_statuses(supervisor::runtime_directory());
-  for (const control::Status& status : running) {
-    if (status.name() == word) return false;
+  try {
+    supervisor::status_of(supervisor::runtime_directory(), word);
+    return false;
+  } catch (const base::Error& error) {
+    if (error.code() != base::ErrorCode::not_found) throw;
+    return true;
   }
-  return true;
 }
 
 control::Findings check_image(const CheckArguments& arguments) {

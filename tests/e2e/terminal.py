@@ -126,9 +126,10 @@ class AtTerminal(TorporTest):
         self.assertEqual(self.finish(process), 128 + signal.SIGQUIT)
 
     def test_interrupt_key_reaches_the_whole_group(self):
-        process = self.launch("sh", "-c", "trap 'echo shell; exit 5' INT; echo go; sleep 100; echo no")
+        # The inner one ends of the signal, or the outer would wait for it.
+        inner = "sh -c 'echo go; exec sleep 100'"
+        process = self.launch("sh", "-c", f"trap 'echo shell; exit 5' INT; {inner}; echo no")
         self.screen.expect("go")
-        time.sleep(0.1)
         self.screen.type("\x03")
         self.screen.expect("shell")
         self.assertEqual(self.finish(process), 5)

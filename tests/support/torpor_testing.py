@@ -93,10 +93,10 @@ def is_alive(pid: int) -> bool:
 
 def describe_process(pid: int) -> str:
     try:
-        words = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+        words = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ")
     except OSError:
-        words = ""
-    return f"{pid} {process_state(pid)} {words}"
+        words = b""
+    return f"{pid} {process_state(pid)} {words.decode(errors='replace')}"
 
 
 def reap_orphans() -> None:
@@ -313,7 +313,7 @@ class TorporTest(unittest.TestCase):
     def torpor(self, *words, timeout: float = 60, **options) -> subprocess.CompletedProcess:
         """Runs torpor to its end; stdout and stderr as text."""
         settings = {"env": self.environment, "cwd": self.directory, "stdout": subprocess.PIPE,
-                    "stderr": subprocess.PIPE, "text": True}
+                    "stderr": subprocess.PIPE, "text": True, "errors": "replace"}
         if "input" not in options:
             settings["stdin"] = subprocess.DEVNULL
         settings.update(options)

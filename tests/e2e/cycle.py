@@ -1,0 +1,72 @@
+#!/usr/bin/python3
+"""The main promise: at random moments a program is saved to disk, ended, and brought back, again and
+again, and in the end nobody can tell.
+
+usage: cycle.py [PROGRAM...] [--seed N] [--cycles N] [--only root|user]
+"""
+# ctest-for-each: tokens registers vfork_loop forkstorm static_glibc static_musl python go rust java
+# ctest-for-each: node perl sh_dash sh_bash mawk gawk pipeline sqlite cproject compress
+# ctest: TIMEOUT 900
+
+import disturbed
+from disturbed import DisturbedTest
+
+DEFAULT_CYCLES = 4
+
+# Programs that write into files of their own cannot lose what they did after a checkpoint: their
+# files would be of another time than they. Only `--kill` is right for them.
+WRITES_FILES = {"crash": False}
+
+PROGRAMS = {
+    "tokens": {}, "registers": {}, "vfork_loop": {}, "forkstorm": {},
+    "static_glibc": {}, "static_musl": {},
+    "python": {}, "go": {}, "rust": {}, "java": {}, "node": {}, "perl": {},
+    "sh_dash": {}, "sh_bash": {}, "mawk": {}, "gawk": {},
+    "pipeline": WRITES_FILES, "sqlite": WRITES_FILES, "cproject": WRITES_FILES, "compress": {},
+}
+
+
+class Cycle(DisturbedTest):
+    crash = True  # half of the time the program is not ended by torpor
+
+    def setUp(self):
+        self.wanted = disturbed.settings().cycles or DEFAULT_CYCLES
+        self.options = ["--seconds", str(max(2, self.wanted // 3))]
+        super().setUp()
+
+    def test_cycles(self):
+        expected = self.run_undisturbed()
+        done, runs = 0, 0
+        while done < self.wanted:
+            done += self.one_run(expected, self.wanted - done)
+            runs += 1
+            self.assertLessEqual(runs, done + 3, "the program always ends before the checkpoint")
+        print(f"{self.name}: {done} cycles in {runs} runs", flush=True)
+
+    def one_run(self, expected, wanted: int) -> int:
+        """Runs the program to its end, with at most so many cycles; how many there were."""
+        process = self.launch(append=self.random.random() < 0.5)
+        cycles = 0
+        while cycles < wanted and self.work_for_a_while(process, expected.seconds / wanted):
+            end = self.end_by_crash if self.crash and (cycles & 1) else self.end_by_kill_option
+            if not end(process):
+                break
+            cycles += 1
+            process = self.restart()
+        status = self.wait_for_end(process, f"after {cycles} cycles",
+                                   expected.seconds + disturbed.END_PATIENCE)
+        self.assert_as_undisturbed(status, expected)
+        self.assert_nothing_left()
+        return cycles
+
+    def work_for_a_while(self, process, mean: float) -> bool:
+        """Lets the program work for a random time; False if it has ended by then."""
+        try:
+            process.wait(self.random.uniform(0, 1.6 * mean))
+        except disturbed.subprocess.TimeoutExpired:
+            return True
+        return False
+
+
+if __name__ == "__main__":
+    disturbed.main(Cycle, PROGRAMS)
