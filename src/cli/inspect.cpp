@@ -26,6 +26,10 @@ int export_core(const image::Image& image, const InspectArguments& arguments) {
   const snapshot::Computation& computation = image.manifest().computation();
   const int pid = arguments.pid > 0 ? arguments.pid : computation.root_pid();
   const std::string to = arguments.output.empty() ? fmt::format("{}.core", pid) : arguments.output;
+  if (std::filesystem::exists(to)) {
+    throw base::Error(base::ErrorCode::conflict, fmt::format("{} exists already", to),
+                      "remove it, or choose another file with --output");
+  }
   image::export_core(image, pid, to);
   if (arguments.json) {
     print_json(Json::object().set("pid", pid).set("file", to));

@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "cli/commands.h"
 #include "cli/output.h"
 #include "cli/targets.h"
@@ -38,6 +40,7 @@ Pruned prune(const std::filesystem::path& directory, const std::string& name,
   image::Store store(directory, name);
   if (arguments.dry_run) return {name, to_be_removed(store, arguments.keep)};
   Pruned pruned{name, store.keep_latest(arguments.keep)};
+  std::ranges::sort(pruned.generations);
   pruned.leftovers = store.remove_leftovers();
   return pruned;
 }
