@@ -73,7 +73,9 @@ base::UniqueFd receive_descriptor(int socket, const std::function<void()>& idle)
     if (idle) idle();
   }
   // Peek: a message without a descriptor is the reply that tells why.
-  alignas(cmsghdr) std::array<std::byte, CMSG_SPACE(sizeof(int))> control{};
+  // The kernel puts the sender's credentials first where they were asked for.
+  alignas(cmsghdr) std::array<std::byte, CMSG_SPACE(sizeof(ucred)) + CMSG_SPACE(sizeof(int))>
+      control{};
   std::byte payload{};
   iovec piece{&payload, 1};
   msghdr header{};

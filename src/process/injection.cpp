@@ -73,31 +73,6 @@ base::UniqueFd take_peer(pid_t pid, pid_t tid, int fd) {
   return socket;
 }
 
-// Waits for the trap after a single step. Any other stop on the way is passed over.
-void await_step(Tracee& thread) {
-  const auto deadline = Clock::now() + std::chrono::milliseconds(kStepMs);
-  for (;;) {
-    siginfo_t info{};
-    const int waited = ::waitid(P_PID, static_cast<id_t>(thread.tid()), &info,
-                                WSTOPPED | WEXITED | WNOHANG | WNOWAIT | __WALL);
-    if (waited != 0 || info.si_code == CLD_EXITED || info.si_code == CLD_KILLED ||
-        info.si_code == CLD_DUMPED) {
-      throw base::Error(base::ErrorCode::program_gone,
-                        fmt::format("process {} was killed", thread.pid()));
-    }
-    if (info.si_pid == thread.tid()) {
-      ::waitid(P_PID, static_cast<id_t>(thread.tid()), &info, WSTOPPED | WNOHANG | __WALL);
-      if (info.si_status == SIGTRAP) return;
-      ::ptrace(PTRACE_SINGLESTEP, thread.tid(), nullptr, nullptr);
-    }
-    if (Clock::now() > deadline) {
-      throw base::Error(base::ErrorCode::timeout,
-                        fmt::format("thread {} does not make its system call", thread.tid()));
-    }
-    ::sched_yield();
-  }
-}
-
 std::optional<base::RemotePtr> find_in(pid_t pid, const Mapping& mapping) {
   constexpr std::size_t kMost = 1 << 20;
   std::vector<std::byte> text(std::min<std::size_t>(mapping.size(), kMost));
@@ -142,9 +117,11 @@ std::int64_t borrow_thread(Tracee& thread, base::RemotePtr syscall_instruction, 
   const std::uint64_t mask = thread.signal_mask();
   thread.set_signal_mask(kAllSignals);
   thread.set_registers(registers);
-  ::ptrace(PTRACE_SINGLESTEP, thread.tid(), nullptr, nullptr);
-  await_step(thread);
+  thread.make_call(kStepMs);
   const auto result = static_cast<std::int64_t>(thread.registers().rax);
+  // In place before the thread leaves the call: it returns straight to where the program was.
+  thread.set_registers(own);
+  thread.finish_call();
   thread.set_registers(own);
   thread.set_signal_mask(mask);
   return result;

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <chrono>
 #include <ctime>
 #include <utility>
 
@@ -58,8 +59,7 @@ Tracee::Tracee(Tracee&& other) noexcept
       tid_(other.tid_),
       state_(other.state_),
       stop_signal_(other.stop_signal_),
-      attached_(std::exchange(other.attached_, false)),
-      stepping_(other.stepping_) {}
+      attached_(std::exchange(other.attached_, false)) {}
 
 Tracee& Tracee::operator=(Tracee&& other) noexcept {
   std::swap(pid_, other.pid_);
@@ -67,7 +67,6 @@ Tracee& Tracee::operator=(Tracee&& other) noexcept {
   std::swap(state_, other.state_);
   std::swap(stop_signal_, other.stop_signal_);
   std::swap(attached_, other.attached_);
-  std::swap(stepping_, other.stepping_);
   return *this;
 }
 
@@ -85,10 +84,6 @@ void Tracee::took_stop(int status) {
   if (event == kEventStop) {
     state_ = State::stopped;
     stop_signal_ = signal == SIGTRAP ? 0 : signal;
-    return;
-  }
-  if (stepping_ && event == 0 && signal == SIGTRAP) {
-    state_ = State::stopped;
     return;
   }
   // Some other stop came first. Any trap takes back our request to stop (ptrace_stop() in
@@ -156,15 +151,53 @@ bool Tracee::wait(int milliseconds) {
 }
 
 void Tracee::resume() {
-  stepping_ = false;
   trace(PTRACE_CONT, tid_, nullptr, nullptr);
   state_ = State::running;
 }
 
-void Tracee::step() {
-  stepping_ = true;
-  trace(PTRACE_SINGLESTEP, tid_, nullptr, nullptr);
+// True at a syscall stop, false when none has come in time. Other stops on the way are passed over:
+// all signals are blocked.
+bool Tracee::await_syscall_stop(int milliseconds) {
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::milliseconds(milliseconds);
+  for (int spins = 0;; ++spins) {
+    siginfo_t info{};
+    const auto id = static_cast<id_t>(tid_);
+    const int waited = ::waitid(P_PID, id, &info, WSTOPPED | WEXITED | WNOHANG | WNOWAIT | __WALL);
+    const bool stopped = info.si_pid == tid_ && info.si_code == CLD_TRAPPED;
+    if (waited != 0 || (info.si_pid == tid_ && !stopped && info.si_code != CLD_STOPPED)) {
+      base::throw_errno(ESRCH, fmt::format("process {} was killed", pid_));
+    }
+    if (info.si_pid == tid_) {
+      ::waitid(P_PID, id, &info, WSTOPPED | WNOHANG | __WALL);
+      if (info.si_status == SIGTRAP) return true;
+      trace(PTRACE_SYSCALL, tid_, nullptr, nullptr);
+    }
+    if (std::chrono::steady_clock::now() > deadline) return false;
+    if (spins > 100)
+      ::usleep(50);
+    else
+      ::sched_yield();
+  }
+}
+
+bool Tracee::make_call(int milliseconds) {
+  constexpr int kEntryMs = 5000;
+  trace(PTRACE_SYSCALL, tid_, nullptr, nullptr);
+  if (!await_syscall_stop(kEntryMs)) {
+    base::throw_errno(ETIMEDOUT, fmt::format("thread {} does not make its system call", tid_));
+  }
+  trace(PTRACE_SYSCALL, tid_, nullptr, nullptr);
+  return await_syscall_stop(milliseconds);
+}
+
+void Tracee::finish_call() {
   state_ = State::running;
+  interrupt();
+  trace(PTRACE_CONT, tid_, nullptr, nullptr);  // fails, and rightly so, if it is still in the call
+  constexpr int kFinishMs = 5000;
+  if (!wait(kFinishMs) || state_ == State::gone) {
+    base::throw_errno(ESRCH, fmt::format("process {} was killed", pid_));
+  }
 }
 
 void Tracee::await_end(int milliseconds) {

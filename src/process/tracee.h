@@ -59,8 +59,15 @@ class Tracee {
   bool wait(int milliseconds);
   // Lets a stopped thread run on under our eyes.
   void resume();
-  // The same, but it stops again after one instruction (or one system call), with State::stopped.
-  void step();
+  // Lets a stopped thread, whose next instruction is `syscall`, make that call: afterwards it is
+  // stopped at the end of the call, or it is still in it after `milliseconds` and then false is
+  // returned; finish_call() follows either way. No signal is involved: a single step would be a
+  // forced SIGTRAP, which resets the program's disposition if it blocks or ignores that signal.
+  // Throws Error program_gone.
+  bool make_call(int milliseconds);
+  // Brings the thread from there to an ordinary stop, in which its registers may be set for good.
+  // An unfinished call is interrupted.
+  void finish_call();
   // After SIGKILL: waits until it has ended.
   void await_end(int milliseconds);
   // Lets the thread go for good.
@@ -80,6 +87,7 @@ class Tracee {
 
  private:
   Tracee(pid_t pid, pid_t tid) : pid_(pid), tid_(tid) {}
+  bool await_syscall_stop(int milliseconds);
   void took_stop(int status);
   void took_exit();
   [[noreturn]] void fail(const char* what) const;
@@ -89,7 +97,6 @@ class Tracee {
   State state_ = State::running;
   int stop_signal_ = 0;
   bool attached_ = true;
-  bool stepping_ = false;
 };
 
 }  // namespace torpor::process

@@ -109,8 +109,8 @@ void look_at_thread(pid_t pid, pid_t tid, process::SchedClocks& clocks, WaitLog&
     return;
   }
   const auto slept = clocks.since_last_run_ns(pid, tid);
-  log.waits[tid] = {blocked->nr, arguments,
-                    now_ns() - static_cast<std::int64_t>(slept.value_or(0)), 0};
+  log.waits[tid] = {blocked->nr, arguments, now_ns() - static_cast<std::int64_t>(slept.value_or(0)),
+                    0};
 }
 
 // The wait in which the thread was stopped; made up from "it has only just begun" if the look did
@@ -187,11 +187,6 @@ std::optional<std::int64_t> reported_left(pid_t pid, std::int64_t number, const 
   }
 }
 
-bool is_waiting(pid_t pid, pid_t tid) {
-  const char state = process::read_stat(pid, tid).state;
-  return state == 'S' || state == 'D';
-}
-
 }  // namespace
 
 void look_at_waits(std::span<const pid_t> members, WaitLog& log) {
@@ -258,15 +253,9 @@ std::int64_t begin_call_again(process::Tracee& thread, const snapshot::Thread& s
   registers.orig_rax = ~std::uint64_t{0};
   thread.set_registers(registers);
   const std::uint64_t mask = thread.signal_mask();
-  // One step is the whole call. It stops by itself if the call returns; if it waits, we stop it.
-  thread.step();
-  for (int i = 0; i < 2000 && !thread.poll() && !is_waiting(thread.pid(), thread.tid()); ++i) {
-    ::sched_yield();
-  }
-  thread.interrupt();
-  if (!thread.wait(5000) || thread.state() == process::Tracee::State::gone) {
-    throw base::Error(base::ErrorCode::program_gone, "a restored thread was killed");
-  }
+  constexpr int kEnoughToBlockMs = 2;
+  thread.make_call(kEnoughToBlockMs);
+  thread.finish_call();
   thread.set_signal_mask(mask);
   return static_cast<std::int64_t>(thread.registers().rax);
 }

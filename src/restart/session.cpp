@@ -115,7 +115,9 @@ void Session::load() {
   base::fault_point("restart.load");
   for (auto& [pid, husk] : tree_->husks()) {
     if (!lives(husk)) continue;
-    resource::restore_process_early(*std::make_unique<process::Batch>(*husk.agent), *husk.model);
+    process::Batch early(*husk.agent);
+    resource::restore_process_early(early, *husk.model);
+    early.run();
     map_areas(husk.held, *husk.model, state_, parked_);
     load_pages(husk.held, *husk.model, *image_, progress_);
     finish_areas(husk.held, *husk.model, result_.warnings);

@@ -14,6 +14,7 @@
 #include "process/injection.h"
 #include "process/proc_stat.h"
 #include "resource/interrupted_calls.h"
+#include "resource/regular_file.h"
 #include "resource/threads.h"
 #include "restart/session.h"
 
@@ -141,6 +142,7 @@ void Session::stop_again() {
 
 Restarted Session::release() {
   base::fault_point("restart.release");
+  resource::cut_grown_files(state_);  // the last that can fail, and what cannot be taken back
   for (process::StoppedProcess& stopped : held_->processes()) {
     for (process::Tracee& thread : stopped.threads) thread.set_options(0);
   }
