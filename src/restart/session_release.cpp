@@ -56,7 +56,7 @@ void end_unknown_call(snapshot::Thread& thread) {
 void Session::vacate(process::StoppedProcess& stopped, Husk& husk) {
   process::Tracee& thread = stopped.threads.front();
   const base::RemotePtr at =
-      process::find_syscall_instruction(stopped.pid, hole_->start(), hole_->end());
+      process::find_syscall_instruction(stopped.memory_pid(), hole_->start(), hole_->end());
   const std::array<std::uint64_t, 1> socket{
       static_cast<std::uint64_t>(agent_sockets_.at(stopped.pid))};
   process::borrow_thread(thread, at, SYS_close, socket);
@@ -71,7 +71,7 @@ void Session::vacate(process::StoppedProcess& stopped, Husk& husk) {
 void Session::hold_process(process::StoppedProcess& stopped, Husk& husk) {
   const auto threads = threads_by_tid(*husk.model);
   const base::RemotePtr at =
-      process::find_syscall_instruction(stopped.pid, hole_->start(), hole_->end());
+      process::find_syscall_instruction(stopped.memory_pid(), hole_->start(), hole_->end());
   const base::RemotePtr scratch(hole_->context() + offsetof(agent::Context, helper_stack));
   for (process::Tracee& tracee : stopped.threads) {
     const pid_t seen = stopped.pid == husk.held.seen_pid
