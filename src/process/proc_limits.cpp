@@ -2,7 +2,8 @@
 
 #include <sys/resource.h>
 
-#include "base/error.h"
+#include "process/proc_scan.h"
+#include "process/proc_text.h"
 
 namespace torpor::process {
 
@@ -10,21 +11,31 @@ namespace {
 
 static_assert(RLIM_NLIMITS == 16);
 
-Limit read_limit(pid_t pid, int resource) {
-  rlimit64 limit{};
-  if (::prlimit64(pid, static_cast<__rlimit_resource>(resource), nullptr, &limit) != 0) {
-    base::throw_system("prlimit of process {}", pid);
-  }
-  return {resource, limit.rlim_cur, limit.rlim_max};
+std::uint64_t parse_value(Scanner& line) {
+  if (line.accept("unlimited")) return RLIM64_INFINITY;
+  return line.number<std::uint64_t>();
+}
+
+// The lines stand in the order of the numbers (proc_pid_limits() in fs/proc/base.c).
+Limit parse_limit(Scanner line, int resource) {
+  constexpr std::size_t kNameColumn = 26;
+  line.take(kNameColumn);
+  Limit limit{resource, 0, 0};
+  limit.soft = parse_value(line);
+  limit.hard = parse_value(line);
+  return limit;
 }
 
 }  // namespace
 
 std::vector<Limit> read_limits(pid_t pid) {
+  const ProcText text(proc_path(pid, "limits"));
+  Scanner rest(text.view(), text.path());
+  rest.line().expect("Limit");
   std::vector<Limit> limits;
   limits.reserve(RLIM_NLIMITS);
   for (int resource = 0; resource < RLIM_NLIMITS; ++resource) {
-    limits.push_back(read_limit(pid, resource));
+    limits.push_back(parse_limit(rest.line(), resource));
   }
   return limits;
 }

@@ -1,4 +1,5 @@
-// The resource limits of a process: prlimit(2).
+// The resource limits of a process: /proc/PID/limits, which everybody may read. prlimit(2) asks for
+// equal ids or CAP_SYS_RESOURCE, which even root lacks in many containers.
 #pragma once
 
 #include <sys/types.h>
@@ -14,8 +15,7 @@ struct Limit {
   uint64_t hard = 0;
 };
 
-// All 16 resources (RLIM_NLIMITS) in the order of their numbers. Needs all user and group ids of
-// the process to be ours, or CAP_SYS_RESOURCE.
+// All 16 resources (RLIM_NLIMITS) in the order of their numbers.
 std::vector<Limit> read_limits(pid_t pid);
 
 }  // namespace torpor::process

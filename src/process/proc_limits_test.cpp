@@ -29,6 +29,16 @@ TEST(ReadLimits, ReadsAllOfAnotherProcess) {
   }
 }
 
+TEST(ReadLimits, ReadsThoseOfAProcessWithOtherIds) {
+  if (::geteuid() != 0) GTEST_SKIP() << "only root can change its ids";
+  const TestChild child([] {
+    const rlimit files{33, 44};
+    ::setrlimit(RLIMIT_NOFILE, &files);
+    if (::setresuid(65534, 65533, 65532) != 0) ::_exit(1);
+  });
+  EXPECT_EQ(read_limits(child.pid())[RLIMIT_NOFILE].soft, 33u);
+}
+
 TEST(ReadLimits, NamesTheProcessThatIsGone) {
   const pid_t pid = ended_pid();
   expect_error(base::ErrorCode::program_gone, std::to_string(pid), [&] { read_limits(pid); });
