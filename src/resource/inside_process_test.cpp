@@ -13,6 +13,7 @@
 #include "base/error.h"
 #include "process/injection.h"
 #include "process/kcmp.h"
+#include "process/proc_tree.h"
 #include "process/stopped_tree.h"
 #include "resource/epoll_restore.h"
 #include "resource/file_kind.h"
@@ -129,6 +130,20 @@ TEST(InsideProcess, PidFdIsOpenedByTheProcess) {
   file.mutable_pid()->set_pid(::getpid());
   const base::UniqueFd fd = make_pid_fd_kind()->restore(file, state);
   EXPECT_EQ(process::read_fdinfo(::getpid(), fd.get()).pidfd->pid, ::getpid());
+}
+
+TEST(InsideProcess, DeadPidFdIsOfAChildOfTheProcess) {
+  HeldChild child;
+  const auto lowest_free = [&child] {
+    const auto fd = child.agent().call(SYS_dup, {1}, "dup");
+    child.agent().call(SYS_close, {fd}, "close");
+    return fd;
+  };
+  const auto before = lowest_free();
+  const base::UniqueFd fd = make_dead_pid_fd(child.agent());
+  EXPECT_EQ(process::read_fdinfo(::getpid(), fd.get()).pidfd->pid, -1);
+  EXPECT_EQ(lowest_free(), before) << "a descriptor is left";
+  EXPECT_TRUE(process::children_of(child.pid()).empty()) << "a child is left";
 }
 
 // The socket is in a network namespace that is not ours: only the process itself can look there.

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sched.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -69,17 +70,27 @@ base::UniqueFd open_inside(process::AgentClient& agent, pid_t pid, std::uint32_t
   return taken;
 }
 
-// In any process of the tree: they all see the same numbers.
-base::UniqueFd open_pid_fd(pid_t pid, std::uint32_t flags, const RestoreState& state) {
+// In a process of the tree: they all see the same numbers.
+process::AgentClient* any_agent(const RestoreState& state) {
   for (const auto& [seen_pid, held] : state.processes) {
-    if (held->agent != nullptr) return open_inside(*held->agent, pid, flags);
+    if (held->agent != nullptr) return held->agent;
   }
+  return nullptr;
+}
+
+base::UniqueFd open_pid_fd(pid_t pid, std::uint32_t flags, const RestoreState& state) {
+  if (process::AgentClient* agent = any_agent(state)) return open_inside(*agent, pid, flags);
   base::UniqueFd fd(::pidfd_open(pid, flags));
   if (!fd) base::throw_system("cannot open a pidfd of process {}", pid);
   return fd;
 }
 
 int end_at_once(void*) { return 0; }
+
+base::UniqueFd open_dead_pid_fd(const RestoreState& state) {
+  process::AgentClient* agent = any_agent(state);
+  return agent != nullptr ? make_dead_pid_fd(*agent) : make_dead_pid_fd();
+}
 
 class PidFdKind final : public FileKind {
  public:
@@ -119,7 +130,7 @@ class PidFdKind final : public FileKind {
   }
 
   base::UniqueFd restore(const snapshot::OpenFile& file, RestoreState& state) const override {
-    if (file.pid().pid() == kReaped) return make_dead_pid_fd();
+    if (file.pid().pid() == kReaped) return open_dead_pid_fd(state);
     return open_pid_fd(file.pid().pid(), file.flags() & kThread, state);
   }
 };
@@ -140,6 +151,24 @@ base::UniqueFd make_dead_pid_fd() {
   while (::waitpid(child, nullptr, __WCLONE) < 0) {
     if (errno != EINTR) base::throw_system("cannot wait for process {}", child);
   }
+  return dead;
+}
+
+// The child is one more agent, which ends when it finds nobody at the other end of its socket.
+base::UniqueFd make_dead_pid_fd(process::AgentClient& agent) {
+  std::array<int, 2> ends{};
+  if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends.data()) != 0) {
+    base::throw_system("cannot make a pair of sockets");
+  }
+  base::UniqueFd ours(ends[0]);
+  base::UniqueFd theirs(ends[1]);
+  const int socket = agent.give_fd_anywhere(theirs.get());
+  theirs.reset();
+  const auto child = agent.call(agent::kForkHusk, {socket, 0, 0, 0}, "make a process");
+  agent.call(SYS_close, {socket}, "close a socket");
+  base::UniqueFd dead = open_inside(agent, static_cast<pid_t>(child), 0);
+  ours.reset();
+  agent.call(SYS_wait4, {child, 0, __WALL, 0}, fmt::format("wait for process {}", child));
   return dead;
 }
 
