@@ -31,7 +31,7 @@ class Cycle(DisturbedTest):
 
     def setUp(self):
         self.wanted = disturbed.settings().cycles or DEFAULT_CYCLES
-        self.options = ["--seconds", str(max(2, self.wanted // 3))]
+        self.options = ["--seconds", str(max(3, self.wanted // 2))]
         super().setUp()
 
     def test_cycles(self):
@@ -40,14 +40,14 @@ class Cycle(DisturbedTest):
         while done < self.wanted:
             done += self.one_run(expected, self.wanted - done)
             runs += 1
-            self.assertLessEqual(runs, done + 3, "the program always ends before the checkpoint")
+            self.assertLessEqual(runs, done + 5, "the program always ends before the checkpoint")
         print(f"{self.name}: {done} cycles in {runs} runs", flush=True)
 
     def one_run(self, expected, wanted: int) -> int:
         """Runs the program to its end, with at most so many cycles; how many there were."""
         process = self.launch(append=self.random.random() < 0.5)
         cycles = 0
-        while cycles < wanted and self.work_for_a_while(process, expected.seconds / wanted):
+        while cycles < wanted and self.work_for_a_while(process, expected.seconds / (2 * wanted)):
             end = self.end_by_crash if self.crash and (cycles & 1) else self.end_by_kill_option
             if not end(process):
                 break
@@ -62,7 +62,7 @@ class Cycle(DisturbedTest):
     def work_for_a_while(self, process, mean: float) -> bool:
         """Lets the program work for a random time; False if it has ended by then."""
         try:
-            process.wait(self.random.uniform(0, 1.6 * mean))
+            process.wait(self.random.uniform(0, 2 * mean))
         except disturbed.subprocess.TimeoutExpired:
             return True
         return False

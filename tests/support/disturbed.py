@@ -30,6 +30,20 @@ COMMAND_PATIENCE = 60.0  # seconds for a checkpoint or restart
 
 # ------------------------------------------------------------------------------- the programs
 
+# The programs of one feature each, with the options that let the clocks see that a program was away:
+# how long is not what these tests are about.
+FEATURES = {
+    **{name: {} for name in (
+        "proclist argv_env creds pending_signals dispositions fds deleted_file directories devices "
+        "pipes fifos socketpairs eventfds epolls signalfds memory_anonymous memory_shared "
+        "memory_files memory_zeros memory_fork memory_layout private_file_zero process_tree daemon "
+        "dead_leader thread_attrs inflight_vfork").split()},
+    "blocked_calls": {"options": ["--tolerance-ms", "5000"]},
+    "clocks": {"options": ["--max-jump", "5"]},
+    "itimers": {"options": ["--max-pause-ms", "5000"]},
+    "timerfds": {"options": ["--tolerance-ms", "5000"]},
+}
+
 
 def listed_programs() -> dict[str, list[str]]:
     """Name and command of every test program of this build."""
@@ -193,8 +207,9 @@ class DisturbedTest(TorporTest):
         return True
 
     def ends_by_itself(self, process: subprocess.Popen) -> bool:
+        """It ends at once: what torpor said of its end was true."""
         try:
-            process.wait(10)
+            process.wait(1)
         except subprocess.TimeoutExpired:
             return False
         return True

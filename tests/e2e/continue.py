@@ -1,0 +1,45 @@
+#!/usr/bin/python3
+"""A program that is checkpointed while it runs, and goes on, never knows: each of the programs of one
+feature each is checkpointed several times, and ends as if undisturbed.
+
+usage: continue.py [PROGRAM...] [--seed N] [--cycles N] [--only root|user]
+"""
+# ctest-for-each: proclist argv_env creds pending_signals dispositions fds deleted_file directories
+# ctest-for-each: devices pipes fifos socketpairs eventfds epolls signalfds memory_anonymous
+# ctest-for-each: memory_shared memory_files memory_zeros memory_fork memory_layout private_file_zero
+# ctest-for-each: process_tree daemon dead_leader thread_attrs inflight_vfork blocked_calls clocks
+# ctest-for-each: itimers timerfds
+
+import time
+
+import disturbed
+from disturbed import DisturbedTest
+
+DEFAULT_CHECKPOINTS = 4
+SECONDS = 2
+
+
+class Continue(DisturbedTest):
+    def setUp(self):
+        self.wanted = disturbed.settings().cycles or DEFAULT_CHECKPOINTS
+        self.options = [*self.options, "--seconds", str(max(SECONDS, self.wanted // 4))]
+        super().setUp()
+
+    def test_continue(self):
+        expected = self.run_undisturbed()
+        process = self.launch()
+        done = 0
+        while done < self.wanted:
+            time.sleep(self.random.uniform(0, expected.seconds / (2 * self.wanted)))
+            if process.poll() is not None or not self.checkpoint(process):
+                break
+            done += 1
+        status = self.wait_for_end(process, f"after {done} checkpoints",
+                                   expected.seconds + disturbed.END_PATIENCE)
+        self.assert_as_undisturbed(status, expected)
+        self.assert_nothing_left()
+        self.assertGreater(done, 0, "no checkpoint was taken")
+
+
+if __name__ == "__main__":
+    disturbed.main(Continue, disturbed.FEATURES)
