@@ -189,7 +189,7 @@ void Session::copy() {
   resource::copy_mapped_shared_memories(state_);
   for (Member& member : members_) {
     if (member.held.stopped->zombie) continue;
-    process::ProcessPageSource source(member.held.pid);
+    process::ProcessPageSource source(member.held.memory_pid());
     for (const snapshot::Area& area : model_of(member).areas()) {
       if (!resource::must_copy_in_pause(area)) continue;
       member.copied.copy(source, area.start(), area.end(), image::is_file_backed(area));

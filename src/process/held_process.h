@@ -15,6 +15,9 @@ struct HeldProcess {
   StoppedProcess* stopped = nullptr;
   // Null for a zombie, and in a dry pass.
   AgentClient* agent = nullptr;
+
+  // See StoppedProcess::memory_pid().
+  [[nodiscard]] pid_t memory_pid() const { return stopped != nullptr ? stopped->memory_pid() : pid; }
 };
 
 }  // namespace torpor::process

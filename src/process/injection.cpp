@@ -129,7 +129,7 @@ std::int64_t borrow_thread(Tracee& thread, base::RemotePtr syscall_instruction, 
 
 InjectedAgent::InjectedAgent(StoppedProcess& process, base::RemotePtr syscall_instruction)
     : thread_(&process.threads.front()),
-      pid_(process.pid),
+      pid_(process.memory_pid()),
       syscall_instruction_(syscall_instruction),
       in_group_stop_(process.stop_signal() != 0) {}
 
@@ -137,7 +137,7 @@ std::size_t InjectedAgent::area_bytes() const { return code_bytes() + agent::kCo
 
 std::unique_ptr<InjectedAgent> InjectedAgent::enter(StoppedProcess& process) {
   std::unique_ptr<InjectedAgent> injected(
-      new InjectedAgent(process, find_syscall_instruction(process.pid)));
+      new InjectedAgent(process, find_syscall_instruction(process.memory_pid())));
   injected->saved_ = outside_critical_section(*injected->thread_, injected->thread_->registers());
   injected->saved_mask_ = injected->thread_->signal_mask();
   injected->thread_->set_registers(injected->saved_);

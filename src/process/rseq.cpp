@@ -12,9 +12,9 @@ Registers outside_critical_section(const Tracee& thread, const Registers& regist
   if (rseq.address == 0) return registers;
   const auto area = base::RemotePtr(rseq.address);
   const auto descriptor =
-      read_value<std::uint64_t>(thread.pid(), area + offsetof(struct ::rseq, rseq_cs));
+      read_value<std::uint64_t>(thread.tid(), area + offsetof(struct ::rseq, rseq_cs));
   if (descriptor == 0) return registers;
-  const auto section = read_value<rseq_cs>(thread.pid(), base::RemotePtr(descriptor));
+  const auto section = read_value<rseq_cs>(thread.tid(), base::RemotePtr(descriptor));
   Registers moved = registers;
   if (registers.rip - section.start_ip < section.post_commit_offset) {
     moved.rip = section.abort_ip;

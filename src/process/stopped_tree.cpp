@@ -71,6 +71,13 @@ std::vector<pid_t> members_of(const TreeScope& scope) {
   return members;
 }
 
+pid_t living_thread(pid_t pid) {
+  for (const pid_t tid : threads_of(pid)) {
+    if (state_of(pid, tid) != 'Z') return tid;
+  }
+  return pid;
+}
+
 int StoppedProcess::stop_signal() const {
   for (const Tracee& thread : threads) {
     if (thread.stop_signal() != 0) return thread.stop_signal();

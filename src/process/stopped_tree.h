@@ -22,12 +22,20 @@ struct TreeScope {
 // or vanish at any time after.
 std::vector<pid_t> members_of(const TreeScope& scope);
 
+// Any thread of the process that has not exited: the leader, if it lives. `pid` if none does.
+pid_t living_thread(pid_t pid);
+
 struct StoppedProcess {
   pid_t pid = 0;
   bool zombie = false;          // no thread left
   bool leader_dead = false;     // the leader has exited, others have not
   std::vector<Tracee> threads;  // the living ones; the leader first if it lives
 
+  // The id by which /proc and process_vm_readv find the process's memory: a leader that has exited
+  // has none any more.
+  [[nodiscard]] pid_t memory_pid() const {
+    return leader_dead && !threads.empty() ? threads.front().tid() : pid;
+  }
   // The signal of the group stop that the process is in, or 0.
   [[nodiscard]] int stop_signal() const;
 };

@@ -18,6 +18,11 @@ namespace torpor::process {
 namespace {
 
 constexpr int kEventStop = PTRACE_EVENT_STOP;
+// Always on. If we die while a thread is stopped at a system call, the kernel takes what that stop
+// reported for a signal to be sent (ptrace_report_syscall() in include/linux/ptrace.h): SIGTRAP,
+// which would end the program; with this option a number that is no signal.
+constexpr unsigned long kAlways = PTRACE_O_TRACESYSGOOD;
+constexpr int kSyscallStop = SIGTRAP | 0x80;
 constexpr std::size_t kSignalsPerCall = 32;
 constexpr std::size_t kMaxExtended = 16384;  // AMX needs 11 KiB; the kernel tells the real size
 
@@ -48,7 +53,8 @@ bool is_exiting(pid_t pid, pid_t tid) {
 }  // namespace
 
 std::optional<Tracee> Tracee::seize(pid_t pid, pid_t tid, unsigned long options) {
-  if (trace(PTRACE_SEIZE, tid, nullptr, as_pointer(options)) == 0) return Tracee(pid, tid);
+  if (trace(PTRACE_SEIZE, tid, nullptr, as_pointer(options | kAlways)) == 0)
+    return Tracee(pid, tid);
   const int error = errno;
   if (error == ESRCH || is_exiting(pid, tid)) return std::nullopt;
   refuse_seize(pid, tid, error);
@@ -89,7 +95,8 @@ void Tracee::took_stop(int status) {
   // Some other stop came first. Any trap takes back our request to stop (ptrace_stop() in
   // kernel/signal.c), so it is made again; a signal goes on to the program.
   interrupt();
-  const unsigned long deliver = event == 0 ? static_cast<unsigned long>(signal) : 0;
+  const bool is_signal = event == 0 && signal != kSyscallStop;
+  const unsigned long deliver = is_signal ? static_cast<unsigned long>(signal) : 0;
   trace(PTRACE_CONT, tid_, nullptr, as_pointer(deliver));
 }
 
@@ -169,7 +176,7 @@ bool Tracee::await_syscall_stop(int milliseconds) {
     }
     if (info.si_pid == tid_) {
       ::waitid(P_PID, id, &info, WSTOPPED | WNOHANG | __WALL);
-      if (info.si_status == SIGTRAP) return true;
+      if (info.si_status == kSyscallStop) return true;
       trace(PTRACE_SYSCALL, tid_, nullptr, nullptr);
     }
     if (std::chrono::steady_clock::now() > deadline) return false;
@@ -219,7 +226,9 @@ void Tracee::detach() {
 }
 
 void Tracee::set_options(unsigned long options) {
-  if (trace(PTRACE_SETOPTIONS, tid_, nullptr, as_pointer(options)) != 0) fail("set the options");
+  if (trace(PTRACE_SETOPTIONS, tid_, nullptr, as_pointer(options | kAlways)) != 0) {
+    fail("set the options");
+  }
 }
 
 Registers Tracee::registers() const {

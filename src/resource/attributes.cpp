@@ -62,6 +62,20 @@ std::int32_t read_oom_score_adj(pid_t pid) {
   return process::Scanner(text, "oom_score_adj").number<std::int32_t>();
 }
 
+std::uint32_t read_coredump_filter(pid_t tid) {
+  const std::string text = process::read_proc_file(tid, "coredump_filter");
+  return static_cast<std::uint32_t>(std::stoul(text, nullptr, 16));
+}
+
+void write_own_file(process::CallList& calls, const std::string& name, const std::string& text) {
+  const std::string path = "/proc/self/" + name;
+  const std::size_t file =
+      calls.call(SYS_openat, {AT_FDCWD, calls.text(path), O_WRONLY, 0}, "open " + path);
+  calls.call(SYS_write, {process::ResultOf{file}, calls.text(text), text.size()},
+             fmt::format("set its {} to {}", name, text));
+  calls.call(SYS_close, {process::ResultOf{file}}, "close " + path);
+}
+
 // Links of a living thread: those of a leader that has exited are gone.
 void capture_context(pid_t pid, pid_t tid, snapshot::FileSystemContext& saved) {
   const auto link = [&](const char* name) {
@@ -97,6 +111,7 @@ void capture_attributes(process::HeldProcess& held, snapshot::Process& process) 
   capture_by_agent(*held.agent, saved);
   saved.set_command_name(thread_name(held.pid, held.pid));
   saved.set_oom_score_adj(read_oom_score_adj(held.pid));
+  saved.set_coredump_filter(read_coredump_filter(threads.front().tracee->tid()));
   capture_context(held.pid, threads.front().tracee->tid(), *process.mutable_context());
   // Of each thread; but nobody gives threads different ones.
   saved.set_personality(read_personality(held.pid, threads.front().tracee->tid()));
@@ -113,15 +128,10 @@ void restore_attributes_early(process::CallList& calls, const snapshot::Process&
   calls.call(SYS_prctl, {PR_SET_CHILD_SUBREAPER, saved.child_subreaper() ? 1 : 0, 0, 0, 0},
              "make it a subreaper or none");
   register_membarriers(calls);
+  write_own_file(calls, "coredump_filter", fmt::format("{:#x}", saved.coredump_filter()));
   // A husk has the value of us, from whom it comes.
   if (saved.oom_score_adj() == read_oom_score_adj(::getpid())) return;
-  const std::string text = std::to_string(saved.oom_score_adj());
-  const std::size_t file =
-      calls.call(SYS_openat, {AT_FDCWD, calls.text("/proc/self/oom_score_adj"), O_WRONLY, 0},
-                 "open /proc/self/oom_score_adj");
-  calls.call(SYS_write, {process::ResultOf{file}, calls.text(text), text.size()},
-             "set its oom_score_adj to " + text);
-  calls.call(SYS_close, {process::ResultOf{file}}, "close /proc/self/oom_score_adj");
+  write_own_file(calls, "oom_score_adj", std::to_string(saved.oom_score_adj()));
 }
 
 void restore_attributes_late(process::CallList& calls, const snapshot::Process& process) {

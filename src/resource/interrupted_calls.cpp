@@ -163,10 +163,10 @@ void keep_call_alive(process::Tracee& thread, WaitLog& log, std::int64_t stopped
   if (static_cast<std::int64_t>(registers.rax) != -EINTR || !never_restarted(number)) return;
   const Arguments arguments = arguments_of(registers);
   const auto timeout = relative_timeout(number, arguments);
-  if (timeout && length_of(thread.pid(), *timeout, arguments)) {
+  if (timeout && length_of(thread.tid(), *timeout, arguments)) {
     WaitLog::Wait& wait = wait_of(log, thread.tid(), number, arguments, stopped_ns);
-    const auto left = time_left(thread.pid(), wait, stopped_ns);
-    if (left) shorten(registers, thread.pid(), *timeout, *left);
+    const auto left = time_left(thread.tid(), wait, stopped_ns);
+    if (left) shorten(registers, thread.tid(), *timeout, *left);
     wait.arguments = arguments_of(registers);  // what the next look will see
   }
   registers.rax = static_cast<std::uint64_t>(kRestartNoHand);
@@ -216,8 +216,8 @@ void capture_interrupted_calls(process::HeldProcess& held, WaitLog& log, std::in
     const auto number = static_cast<std::int64_t>(registers.orig_rax);
     const Arguments arguments = arguments_of(registers);
     WaitLog::Wait& wait = wait_of(log, tracee.tid(), number, arguments, stopped_ns);
-    auto left = reported_left(held.pid, wait.number, arguments);
-    if (!left) left = time_left(held.pid, wait, stopped_ns);
+    auto left = reported_left(held.memory_pid(), wait.number, arguments);
+    if (!left) left = time_left(held.memory_pid(), wait, stopped_ns);
     if (wait.number == SYS_restart_syscall) {
       warnings.push_back(
           fmt::format("process {} thread {}: the call in which it waits was restarted before and "
@@ -244,7 +244,7 @@ std::int64_t begin_call_again(process::Tracee& thread, const snapshot::Thread& s
           static_cast<std::uint64_t>(call.remaining_ns() / kMillisecond);
     } else {
       const timespec left{call.remaining_ns() / kSecond, call.remaining_ns() % kSecond};
-      process::write_value(thread.pid(), scratch, left);
+      process::write_value(thread.tid(), scratch, left);
       *argument_register(registers, timeout->timespec_argument) = scratch.address();
     }
   }

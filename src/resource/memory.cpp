@@ -14,6 +14,8 @@
 #include "process/guard_regions.h"
 #include "process/proc_file.h"
 #include "process/proc_stat.h"
+#include "process/proc_tree.h"
+#include "process/stopped_tree.h"
 #include "process/remote_memory.h"
 #include "resource/file_facts.h"
 #include "resource/shared_memory.h"
@@ -190,7 +192,7 @@ void capture_vdso(pid_t pid, const Area& area, snapshot::MemoryLayout& layout) {
 
 std::vector<MemoryFinding> check_memory(pid_t pid) {
   std::vector<MemoryFinding> findings;
-  for (const Mapping& mapping : process::read_smaps(pid)) {
+  for (const Mapping& mapping : process::read_smaps(process::living_thread(pid))) {
     if (is_kernels(mapping) || !has_trouble(mapping)) continue;
     findings.push_back({describe(mapping), why_unsupported(mapping),
                         "let the program unmap it before the checkpoint"});
@@ -201,11 +203,11 @@ std::vector<MemoryFinding> check_memory(pid_t pid) {
 void capture_memory(const process::HeldProcess& held, AddressRange agent, CaptureState& state,
                     snapshot::Process& process) {
   const base::UniqueFd pagemap(
-      ::open(fmt::format("/proc/{}/pagemap", held.pid).c_str(), O_RDONLY | O_CLOEXEC));
-  capture_layout(held.pid, process);
+      ::open(fmt::format("/proc/{}/pagemap", held.memory_pid()).c_str(), O_RDONLY | O_CLOEXEC));
+  capture_layout(held.memory_pid(), process);
   process.mutable_layout()->set_brk(
       static_cast<std::uint64_t>(held.agent->call(SYS_brk, {0}, "read the program break")));
-  for (const Mapping& mapping : without(process::read_smaps(held.pid), agent)) {
+  for (const Mapping& mapping : without(process::read_smaps(held.memory_pid()), agent)) {
     if (has_trouble(mapping)) {
       throw base::Error(base::ErrorCode::refused,
                         fmt::format("process {}: {}: {}", held.seen_pid, describe(mapping),
@@ -220,9 +222,9 @@ void capture_memory(const process::HeldProcess& held, AddressRange agent, Captur
     area.set_kind(*kind_of_mapping(mapping));
     area.set_path(mapping.path);
     copy_flags(mapping, area);
-    add_backing(held.pid, mapping, state, area);
+    add_backing(held.memory_pid(), mapping, state, area);
     add_guards(pagemap.get(), area);
-    if (area.kind() == Area::VDSO) capture_vdso(held.pid, area, *process.mutable_layout());
+    if (area.kind() == Area::VDSO) capture_vdso(held.memory_pid(), area, *process.mutable_layout());
   }
 }
 

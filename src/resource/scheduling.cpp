@@ -158,6 +158,10 @@ void restore_scheduling(process::CallList& calls, const snapshot::Thread& thread
   restore_affinity(calls, thread.affinity());
   restore_io_priority(calls, thread.io_priority());
   restore_policy(calls, thread.scheduling());
+  // sched_setattr(2) leaves the nice value of idle threads alone.
+  if (thread.scheduling().policy() == SCHED_IDLE) {
+    calls.try_call(SYS_setpriority, {PRIO_PROCESS, 0, thread.scheduling().nice()});
+  }
 }
 
 }  // namespace torpor::resource
