@@ -37,6 +37,15 @@ std::int64_t clock_ns(clockid_t clock) {
   return now.tv_sec * kSecond + now.tv_nsec;
 }
 
+// What a supervisor that was killed has left: nobody needs it, and we may need its room.
+void remove_leftovers(image::Store& store, std::vector<std::string>& warnings) {
+  try {
+    store.remove_leftovers();
+  } catch (const base::Error& error) {
+    warnings.push_back(fmt::format("an unfinished image stays behind: {}", error.what()));
+  }
+}
+
 pid_t innermost(const std::vector<pid_t>& ids, pid_t otherwise) {
   return ids.empty() ? otherwise : ids.back();
 }
@@ -82,7 +91,8 @@ void Session::look() {
                       fmt::format("process {}: {}: {}", finding.pid, finding.what, finding.reason),
                       finding.remedy);
   }
-  const image::Store store(request_.directory, request_.name);
+  image::Store store(request_.directory, request_.name);
+  remove_leftovers(store, state_.warnings);
   writer_ = std::make_unique<image::ImageWriter>(store);
 }
 
