@@ -40,17 +40,12 @@ void check_runs(std::int32_t pid, const snapshot::Area& area, std::span<const Pa
 
 class Planner {
  public:
-  void begin_area(base::PageSource& source, bool keep_zeros) {
-    source_ = &source;
-    keep_zeros_ = keep_zeros;
-    open_ = false;
-  }
-
-  void add(PageRun run) {
+  void add(base::PageSource& source, PageRun run, bool keep_zeros) {
     while (run.start < run.end) {
-      Chunk& chunk = chunk_with_room();
+      Chunk& chunk = chunk_with_room(source);
       const PageRun piece{run.start, std::min(run.end, run.start + chunk_size - chunk.bytes)};
       plan_.runs.push_back(piece);
+      plan_.keep_zeros.push_back(keep_zeros);
       ++chunk.run_count;
       chunk.bytes += piece.size();
       plan_.bytes += piece.size();
@@ -61,18 +56,14 @@ class Planner {
   CorePlan take() { return std::move(plan_); }
 
  private:
-  Chunk& chunk_with_room() {
-    if (!open_ || plan_.chunks.back().bytes == chunk_size) {
-      plan_.chunks.push_back({source_, plan_.runs.size(), 0, 0, keep_zeros_});
-      open_ = true;
-    }
+  Chunk& chunk_with_room(base::PageSource& source) {
+    const bool begin = plan_.chunks.empty() || plan_.chunks.back().source != &source ||
+                       plan_.chunks.back().bytes == chunk_size;
+    if (begin) plan_.chunks.push_back({&source, plan_.runs.size(), 0, 0});
     return plan_.chunks.back();
   }
 
   CorePlan plan_;
-  base::PageSource* source_ = nullptr;
-  bool keep_zeros_ = false;
-  bool open_ = false;
 };
 
 }  // namespace
@@ -102,8 +93,9 @@ CorePlan plan_core(const snapshot::Process& process, const SourceOfArea& source_
     const bool file_backed = is_file_backed(area);
     const auto existing = source.existing_pages(area.start(), area.end(), file_backed);
     check_runs(process.pid(), area, existing);
-    planner.begin_area(source, file_backed);
-    for (const PageRun& run : without(existing, guards_of(area))) planner.add(run);
+    for (const PageRun& run : without(existing, guards_of(area))) {
+      planner.add(source, run, file_backed);
+    }
   }
   return planner.take();
 }

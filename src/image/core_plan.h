@@ -12,17 +12,18 @@
 
 namespace torpor::image {
 
-// Runs of one area, at most 1 MiB together: what one thread reads in one go.
+// Runs of one source, at most 1 MiB together: what one thread reads and writes in one go. Small
+// areas share a chunk, for a process has hundreds of them.
 struct Chunk {
   base::PageSource* source = nullptr;
   std::size_t first_run = 0;  // in CorePlan.runs
   std::size_t run_count = 0;
   std::uint64_t bytes = 0;
-  bool keep_zeros = false;  // absence would mean the file's content
 };
 
 struct CorePlan {
-  std::vector<base::PageRun> runs;  // sorted, none longer than a chunk
+  std::vector<base::PageRun> runs;  // sorted, none longer than a chunk, none over two areas
+  std::vector<bool> keep_zeros;     // of each run: absence would mean the file's content
   std::vector<Chunk> chunks;
   std::uint64_t bytes = 0;
 

@@ -44,18 +44,19 @@ TEST(CorePlan, TakesPrivateAreasAndAsksForWhatTheyAre) {
     at += page_size;
   }
   const CorePlan plan = plan_of(process, pages);
-  ASSERT_EQ(plan.chunks.size(), 5U);  // one for each private area that is not the kernel's
+  ASSERT_EQ(plan.runs.size(), 5U);  // one for each private area that is not the kernel's
+  ASSERT_EQ(plan.chunks.size(), 1U);
   EXPECT_EQ(plan.bytes, 5 * page_size);
   const std::vector<std::uint64_t> taken = {0x10000, 0x12000, 0x14000, 0x16000, 0x1e000};
   const std::vector<bool> file_backed = {false, true, true, true, false};
   for (std::size_t i = 0; i < 5; ++i) {
-    EXPECT_EQ(plan.runs_of(plan.chunks[i])[0].start, taken[i]);
-    EXPECT_EQ(plan.chunks[i].keep_zeros, file_backed[i]);
+    EXPECT_EQ(plan.runs[i].start, taken[i]);
+    EXPECT_EQ(plan.keep_zeros[i], file_backed[i]);
     EXPECT_EQ(pages.asked_file_backed(taken[i]), file_backed[i]);
   }
 }
 
-TEST(CorePlan, ChunksAreFullAndEndWithTheirArea) {
+TEST(CorePlan, ChunksAreFullAndRunsEndWithTheirArea) {
   snapshot::Process process = testing::example_process();
   FakePages pages;
   testing::add_area(process, 0x100000, 0x100000 + 1000 * page_size);
@@ -65,15 +66,31 @@ TEST(CorePlan, ChunksAreFullAndEndWithTheirArea) {
   const CorePlan plan = plan_of(process, pages);
 
   std::vector<std::uint64_t> sizes;
-  std::vector<PageRun> joined;
   for (const Chunk& chunk : plan.chunks) {
     sizes.push_back(chunk.bytes / page_size);
     std::uint64_t bytes = 0;
     for (const PageRun& run : plan.runs_of(chunk)) bytes += run.size();
     EXPECT_EQ(bytes, chunk.bytes);
   }
-  EXPECT_EQ(sizes, (std::vector<std::uint64_t>{256, 256, 89, 10}));
+  EXPECT_EQ(sizes, (std::vector<std::uint64_t>{256, 256, 99}));
+  const PageRun last_of_first_area = plan.runs[plan.runs.size() - 2];
+  EXPECT_EQ(last_of_first_area.end, 0x100000 + 1000 * page_size);
   EXPECT_EQ(plan.bytes, 611 * page_size);
+}
+
+TEST(CorePlan, AChunkHasOneSource) {
+  snapshot::Process process = testing::example_process();
+  FakePages one;
+  FakePages two;
+  for (std::uint64_t i = 0; i < 3; ++i) {
+    testing::add_area(process, 0x10000 + i * page_size, 0x11000 + i * page_size);
+    (i == 1 ? two : one).put_patterns(0x10000 + i * page_size, 1);
+  }
+  const CorePlan plan = plan_core(process, [&](const Area& area) -> base::PageSource& {
+    return area.start() == 0x11000 ? two : one;
+  });
+  ASSERT_EQ(plan.chunks.size(), 3U);
+  EXPECT_EQ(plan.chunks[1].source, &two);
 }
 
 TEST(CorePlan, GuardsAreLeftOut) {

@@ -20,13 +20,15 @@ namespace {
 // them by extents whose file offsets are those in the buffer, still without checksums.
 class Sieve {
  public:
-  Sieve(std::span<std::byte> buffer, bool keep_zeros) : buffer_(buffer), keep_zeros_(keep_zeros) {}
+  explicit Sieve(std::span<std::byte> buffer) : buffer_(buffer) {}
 
-  void take(const PageRun& run) {
+  // Each run begins an extent of its own, for the next may be of another area.
+  void take(const PageRun& run, bool keep_zeros) {
+    continues_ = false;
     for (std::uint64_t address = run.start; address < run.end; address += page_size) {
       const std::span<const std::byte> page = buffer_.subspan(read_, page_size);
       read_ += page_size;
-      if (keep_zeros_ || !is_zero(page)) keep(address, page);
+      if (keep_zeros || !is_zero(page)) keep(address, page);
     }
   }
 
@@ -38,15 +40,16 @@ class Sieve {
     if (page.data() != buffer_.data() + kept_) {
       std::memcpy(buffer_.data() + kept_, page.data(), page_size);
     }
-    if (extents_.empty() || extents_.back().end() != address) {
+    if (!continues_ || extents_.back().end() != address) {
       extents_.push_back({.vaddr = address, .file_offset = kept_});
     }
+    continues_ = true;
     ++extents_.back().pages;
     kept_ += page_size;
   }
 
   std::span<std::byte> buffer_;
-  bool keep_zeros_;
+  bool continues_ = false;
   std::size_t read_ = 0;
   std::size_t kept_ = 0;
   std::vector<PageExtent> extents_;
@@ -60,9 +63,12 @@ class Storage {
   void store(const Chunk& chunk, std::span<std::byte> buffer) {
     progress_.check("writing the image");
     buffer = buffer.first(chunk.bytes);
-    chunk.source->read_runs(plan_.runs_of(chunk), buffer);
-    Sieve sieve(buffer, chunk.keep_zeros);
-    for (const PageRun& run : plan_.runs_of(chunk)) sieve.take(run);
+    const std::span<const PageRun> runs = plan_.runs_of(chunk);
+    chunk.source->read_runs(runs, buffer);
+    Sieve sieve(buffer);
+    for (std::size_t i = 0; i < runs.size(); ++i) {
+      sieve.take(runs[i], plan_.keep_zeros[chunk.first_run + i]);
+    }
     write(sieve);
     progress_.advance(chunk.bytes, "writing the image");
   }
