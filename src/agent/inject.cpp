@@ -16,7 +16,8 @@ namespace {
 
 constexpr std::uint64_t kUnix = 1;
 constexpr std::uint64_t kSeqPacketCloseOnExec = 5 | 02000000;
-constexpr std::uint64_t kPatience = 10;  // seconds that a supervisor may take to take its end
+constexpr std::uint64_t kPatience = 200;  // naps that a supervisor may take to take its end
+constexpr std::int64_t kNap = 50000000;   // 50 ms
 
 struct PollFd {
   std::int32_t fd;
@@ -24,13 +25,13 @@ struct PollFd {
   std::int16_t revents;
 };
 
-// One second, or until `fd` can be read (fd -1: just one second). ppoll, because it is one of the
+// One nap, or until `fd` can be read (fd -1: just the nap). ppoll, because it is one of the
 // few waits with a timeout that leave the thread's restart block alone: the thread may be in the
 // middle of an interrupted nanosleep whose remaining time stands there.
-bool readable_within_a_second(int fd) {
-  const __kernel_timespec second{1, 0};
+bool readable_after_nap(int fd) {
+  const __kernel_timespec nap{0, kNap};
   PollFd wait{fd, 1 /* POLLIN */, 0};
-  return raw_syscall(__NR_ppoll, address_of(&wait), 1, address_of(&second)) > 0;
+  return raw_syscall(__NR_ppoll, address_of(&wait), 1, address_of(&nap)) > 0;
 }
 
 void agent_thread(void* argument) {
@@ -42,8 +43,9 @@ void agent_thread(void* argument) {
   store(&context->state, kSocketReady);
   futex_wake(&context->state);
   // Until the supervisor has taken its end, the thread that brought us in holds it open.
-  for (std::uint64_t i = 0; i < kPatience; ++i) {
-    if (readable_within_a_second(context->socket)) serve(context);
+  // It sets `finish` itself when it has to give up before that.
+  for (std::uint64_t i = 0; i < kPatience && load(&context->finish) == 0; ++i) {
+    if (readable_after_nap(context->socket)) serve(context);
   }
   abandon(context);
 }
@@ -90,7 +92,7 @@ void inject_main(Context* context) {
   store(&context->state, failed ? kFailed : kWaiting);
   futex_wake(&context->state);
   if (failed) {
-    for (std::uint64_t i = 0; i < kPatience; ++i) readable_within_a_second(-1);
+    for (std::uint64_t i = 0; i < kPatience; ++i) readable_after_nap(-1);
   } else {
     wait_until_set(&context->finish);
   }

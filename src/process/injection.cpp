@@ -18,6 +18,8 @@
 #include "agent/blob.h"
 #include "base/error.h"
 #include "process/proc_maps.h"
+#include "process/proc_status.h"
+#include "process/proc_tree.h"
 #include "process/remote_memory.h"
 #include "process/rseq.h"
 
@@ -239,7 +241,7 @@ void InjectedAgent::connect() {
   const auto peer = read_value<std::int32_t>(pid_, place + offsetof(Context, peer_socket));
   const auto own = read_value<std::int32_t>(pid_, place + offsetof(Context, socket));
   agent_tid_ = read_value<std::int32_t>(pid_, place + offsetof(Context, agent_tid));
-  client_.emplace(take_peer(pid_, thread_->tid(), peer), pid_, place, area_);
+  client_.emplace(take_peer(thread_->pid(), thread_->tid(), peer), pid_, place, area_);
   client_->set_remote_socket(own);
   if (in_group_stop_) client_->set_idle([this] { look_after_traced_agent(); });
   client_->call(agent::kLetGo, {}, "let the thread that brought the agent in go");
@@ -285,8 +287,35 @@ void InjectedAgent::unmap_area() {
   }
 }
 
+bool InjectedAgent::agent_is_gone() const {
+  const auto tid =
+      read_value<std::int32_t>(pid_, area_ + code_bytes() + offsetof(Context, agent_tid));
+  for (const pid_t thread : list_threads(thread_->pid())) {
+    const Status status = read_status(thread_->pid(), thread);
+    if (!status.nspid.empty() && status.nspid.back() == tid) return false;
+  }
+  return true;
+}
+
+// The agent was started but could not be reached. It and the thread that brought it in are told
+// through memory: the thread closes the descriptors that it made, the agent's thread ends.
+void InjectedAgent::give_up_entering() {
+  if (!thread_is_away_ || client_) return;
+  write_value<std::uint32_t>(pid_, area_ + code_bytes() + offsetof(Context, finish), 1);
+  const auto deadline = Clock::now() + std::chrono::milliseconds(kStepMs);
+  while (!agent_is_gone()) {
+    if (Clock::now() > deadline) {
+      present_ = false;  // it may still be in there: the area has to stay
+      break;
+    }
+    look_after_traced_agent();
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+}
+
 InjectedAgent::~InjectedAgent() {
   try {
+    give_up_entering();
     put_thread_back();
     leave();
   } catch (const base::Error&) {

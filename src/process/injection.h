@@ -47,6 +47,8 @@ class InjectedAgent {
   void await_state(std::uint32_t wanted);
   void look_after_traced_agent();
   void connect();
+  void give_up_entering();
+  bool agent_is_gone() const;
   void put_thread_back();
   void unmap_area();
 
