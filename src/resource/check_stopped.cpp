@@ -14,7 +14,6 @@ namespace {
 using Obstacles = std::vector<Obstacle>;
 
 // Newer than the headers that we are built with.
-constexpr int kGetMdwe = 66;         // PR_GET_MDWE, Linux 6.3
 constexpr int kGetMemoryMerge = 68;  // PR_GET_MEMORY_MERGE, Linux 6.4
 constexpr int kGetCpuid = 0x1011;    // ARCH_GET_CPUID, Linux 4.12
 
@@ -35,16 +34,12 @@ void check_leader(process::HeldProcess& held, Obstacles& obstacles) {
   const base::RemotePtr policy = batch.space(sizeof(int));
   batch.try_call(SYS_prctl, {PR_GET_TSC, tsc, 0, 0, 0});
   batch.try_call(SYS_get_mempolicy, {policy, 0, 0, 0, 0});
-  const std::size_t mdwe = batch.try_call(SYS_prctl, {kGetMdwe, 0, 0, 0, 0});
   const std::size_t merge = batch.try_call(SYS_prctl, {kGetMemoryMerge, 0, 0, 0, 0});
   const std::size_t cpuid = batch.try_call(SYS_arch_prctl, {kGetCpuid, 0});
   batch.run_and_fetch();
   const auto add = [&](bool found, bool fatal, const char* what, const char* reason) {
     if (found) obstacles.push_back({fatal, held.pid, what, reason, ""});
   };
-  add(batch.result(mdwe) > 0, true, "PR_SET_MDWE",
-      "its rule against executable memory that was "
-      "writable would hinder the restart");
   add(batch.fetched_value<int>(tsc) == PR_TSC_SIGSEGV, true, "PR_SET_TSC",
       "a forbidden time stamp counter cannot be restored");
   add(batch.result(cpuid) == 0, true, "ARCH_SET_CPUID",

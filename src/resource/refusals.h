@@ -39,7 +39,7 @@ void check_sharing(std::span<const pid_t> pids, std::vector<Obstacle>& obstacles
 
 // With everything stopped and the agent inside, what cannot be seen from outside: system calls that
 // are dispatched to user space, Landlock domains that we are not in ourselves (seen in the leader
-// only), rules against executable memory, forbidden CPUID or time stamp counter, memory policies.
+// only), forbidden CPUID or time stamp counter, memory policies.
 // Puts the agent's thread into Landlock domains of its own, see process/landlock.h.
 void check_stopped(process::HeldProcess& held, std::vector<Obstacle>& obstacles);
 
