@@ -112,7 +112,8 @@ const snapshot::OpenFile& find_file(const snapshot::Computation& model, std::uin
 base::UniqueFd make(const snapshot::OpenFile& file, RestoreState& state) {
   const FileKind& kind = kind_that_made(file);
   base::UniqueFd fd = kind.restore(file, state);
-  if (kind.has_position()) set_position(fd.get(), file);
+  const bool names_only = (file.flags() & O_PATH) != 0;  // has no position, whatever it names
+  if (kind.has_position() && !names_only) set_position(fd.get(), file);
   if (kind.is_ours(file, state)) {
     set_flags(fd.get(), file);
     restore_description_locks(fd.get(), file);

@@ -121,7 +121,10 @@ bool is_ordinary(const FileView& view) {
 int reopening_flags(const snapshot::OpenFile& file) {
   constexpr int kKept = O_ACCMODE | O_APPEND | O_NONBLOCK | O_SYNC | O_DIRECT | O_DIRECTORY |
                         O_NOFOLLOW | O_NOATIME | O_PATH;
-  return (static_cast<int>(file.flags()) & kKept) | O_CLOEXEC | O_NOCTTY;
+  const int flags = static_cast<int>(file.flags());
+  // O_TMPFILE contains O_DIRECTORY, and stays with the nameless file that was made with it.
+  const int kept = (flags & O_TMPFILE) == O_TMPFILE ? kKept & ~O_DIRECTORY : kKept;
+  return (flags & kept) | O_CLOEXEC | O_NOCTTY;
 }
 
 base::UniqueFd reopen(const std::string& path, const snapshot::OpenFile& file,

@@ -182,7 +182,12 @@ void capture_timers(process::HeldProcess& held, snapshot::Process& process) {
 
 void restore_interval_timers(process::CallList& calls, const snapshot::Process& process) {
   for (const snapshot::IntervalTimer& saved : process.interval_timers()) {
-    const itimerval timer{timeval_of(saved.interval_us()), timeval_of(saved.remaining_us())};
+    // ITIMER_REAL that only has an interval has fired and runs on when its signal, which pends, is
+    // taken (posixtimer_rearm_itimer(), kernel/time/itimer.c). Set with no time left it would be
+    // off; so it fires again, into the signal that pends.
+    const bool fired = saved.which() == ITIMER_REAL && saved.remaining_us() == 0;
+    const itimerval timer{timeval_of(saved.interval_us()),
+                          timeval_of(fired ? 1 : saved.remaining_us())};
     calls.call(SYS_setitimer, {saved.which(), calls.value(timer), 0},
                fmt::format("set interval timer {}", saved.which()));
   }

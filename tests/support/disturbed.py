@@ -8,6 +8,7 @@ program is disturbed), TORPOR_TEST_KEEP (directories of failed tests are kept).
 
 import argparse
 import dataclasses
+import json
 import os
 import pathlib
 import random
@@ -49,6 +50,17 @@ def listed_programs() -> dict[str, list[str]]:
     """Name and command of every test program of this build."""
     text = pathlib.Path(os.environ["TORPOR_PROGRAMS"], "programs.txt").read_text(encoding="utf-8")
     return {words[0]: words[1:] for words in map(str.split, text.splitlines()) if words}
+
+
+def with_options(command: list[str], options: list[str]) -> list[str]:
+    """The command with these pairs of option and value instead of its own."""
+    result = list(command)
+    for option, value in zip(options[::2], options[1::2]):
+        if option in result:
+            result[result.index(option) + 1] = value
+        else:
+            result += [option, value]
+    return result
 
 
 class ReachableTrees:
@@ -135,7 +147,8 @@ class DisturbedTest(TorporTest):
         commands = listed_programs()
         if self.name not in commands:
             self.skipTest(f"this build has no test program {self.name} (a tool of it is missing)")
-        self.command = [self.trees.word(word) for word in commands[self.name]] + self.options
+        self.command = with_options([self.trees.word(word) for word in commands[self.name]],
+                                    self.options)
 
     def tearDown(self):
         if not self._outcome.success:
@@ -192,11 +205,12 @@ class DisturbedTest(TorporTest):
         return process
 
     def wait_for_computation(self, process: subprocess.Popen) -> None:
-        """Until it can be spoken to, or has ended."""
-        socket_directory = self.directory / "run"
-        torpor_testing.wait_until(
-            lambda: process.poll() is not None or any(socket_directory.rglob("it*")),
-            "the computation can be spoken to", COMMAND_PATIENCE)
+        """Until its program runs, or has ended."""
+        def runs():
+            entries = json.loads(self.torpor_ok("ps", "--json"))
+            return any(entry["name"] == "it" and entry["pid"] > 0 for entry in entries)
+        torpor_testing.wait_until(lambda: process.poll() is not None or runs(),
+                                  "the computation runs", COMMAND_PATIENCE)
 
     def checkpoint(self, process: subprocess.Popen, *words: str) -> bool:
         """Takes a checkpoint; False if the program had ended, or did so before it was taken."""
