@@ -229,8 +229,7 @@ inline fs::path write_example_image(const Store& store, const CommitObserver& ob
   entry.mutable_extents()->Assign(memory.extents.begin(), memory.extents.end());
   writer.add(std::move(memory.file));
 
-  TempDirectory elsewhere;
-  const base::UniqueFd deleted = create_file(elsewhere.fd(), "deleted");
+  const base::UniqueFd deleted(::memfd_create("deleted", MFD_CLOEXEC));
   const std::string content(5000, 'x');
   write_all(deleted.get(), 0, bytes_of(content));
   ContentFile saved =
