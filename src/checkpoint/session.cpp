@@ -163,7 +163,8 @@ void Session::capture_tree() {
 }
 
 void Session::capture_clocks() {
-  const process::TimeOffsets offsets = process::read_time_offsets(request_.root);
+  const process::TimeOffsets offsets =
+      process::read_time_offsets(process::living_thread(request_.root));
   snapshot::Clocks& clocks = *model_.mutable_clocks();
   clocks.set_monotonic_ns(clock_ns(CLOCK_MONOTONIC) + offsets.mono_sec * kSecond +
                           offsets.mono_nsec);

@@ -33,7 +33,8 @@ using Clock = std::chrono::steady_clock;
 // bit 1 is always set.
 constexpr std::uint64_t kPlainFlags = 0x202;
 constexpr std::uint64_t kAllSignals = ~std::uint64_t{0};
-constexpr int kStepMs = 5000;
+constexpr int kSpins = 1000;
+constexpr int kStepMs = 30000;  // on a starved machine even a ready thread waits for seconds
 
 std::size_t code_bytes() {
   return (agent::agent_blob().size() + agent::kPage - 1) / agent::kPage * agent::kPage;
@@ -217,7 +218,7 @@ void InjectedAgent::look_after_traced_agent() {
 void InjectedAgent::await_state(std::uint32_t wanted) {
   const base::RemotePtr word = area_ + code_bytes() + offsetof(Context, state);
   const auto deadline = Clock::now() + std::chrono::milliseconds(kStepMs);
-  for (;;) {
+  for (int spins = 0;; ++spins) {
     const auto state = read_value<std::uint32_t>(pid_, word);
     if (state == wanted) return;
     if (state == agent::kFailed || state == agent::kReturning) {
@@ -231,7 +232,11 @@ void InjectedAgent::await_state(std::uint32_t wanted) {
       throw base::Error(base::ErrorCode::timeout,
                         fmt::format("process {}: the agent does not start", pid_));
     }
-    ::sched_yield();
+    if (spins < kSpins) {
+      ::sched_yield();
+    } else {
+      std::this_thread::sleep_for(std::chrono::microseconds(200));
+    }
   }
 }
 

@@ -188,7 +188,7 @@ bool Tracee::await_syscall_stop(int milliseconds) {
 }
 
 bool Tracee::make_call(int milliseconds) {
-  constexpr int kEntryMs = 5000;
+  constexpr int kEntryMs = 30000;
   trace(PTRACE_SYSCALL, tid_, nullptr, nullptr);
   if (!await_syscall_stop(kEntryMs)) {
     base::throw_errno(ETIMEDOUT, fmt::format("thread {} does not make its system call", tid_));
@@ -201,10 +201,11 @@ void Tracee::finish_call() {
   state_ = State::running;
   interrupt();
   trace(PTRACE_CONT, tid_, nullptr, nullptr);  // fails, and rightly so, if it is still in the call
-  constexpr int kFinishMs = 5000;
-  if (!wait(kFinishMs) || state_ == State::gone) {
-    base::throw_errno(ESRCH, fmt::format("process {} was killed", pid_));
+  constexpr int kFinishMs = 30000;
+  if (!wait(kFinishMs)) {
+    base::throw_errno(ETIMEDOUT, fmt::format("thread {} of process {} does not stop", tid_, pid_));
   }
+  if (state_ == State::gone) base::throw_errno(ESRCH, fmt::format("process {} was killed", pid_));
 }
 
 void Tracee::await_end(int milliseconds) {

@@ -130,13 +130,6 @@ void check_word_size(pid_t pid, Obstacles& obstacles) {
   obstacles.push_back({true, pid, "program", "it is a 32-bit program", "use a 64-bit build"});
 }
 
-void check_core_filter(pid_t pid, Obstacles& obstacles) {
-  const std::string theirs = process::read_proc_file(pid, "coredump_filter");
-  if (theirs.empty() || theirs == process::read_proc_file(::getpid(), "coredump_filter")) return;
-  obstacles.push_back(
-      {false, pid, "/proc/PID/coredump_filter", "its value is not kept by a restart", ""});
-}
-
 void check_threads(pid_t pid, Obstacles& obstacles) {
   const std::uint32_t ours = own_filters();
   const std::string own_status = process::read_proc_file(::getpid(), "status");
@@ -167,7 +160,6 @@ void check_process(pid_t pid, pid_t surroundings, std::vector<Obstacle>& obstacl
     check_directory(pid, "cwd", "working directory", obstacles);
     check_directory(pid, "root", "root directory", obstacles);
     check_word_size(pid, obstacles);
-    check_core_filter(pid, obstacles);
   } catch (const base::Error& error) {
     const bool gone =
         error.code() == base::ErrorCode::program_gone || error.code() == base::ErrorCode::not_found;

@@ -163,14 +163,6 @@ TEST(Refusals, TimerOnTheCpuTimeOfOneThread) {
   EXPECT_THAT(looked_at(child.pid()), ElementsAre(HasSubstr("CPU time of one thread")));
 }
 
-TEST(Refusals, WhatIsLostIsSaid) {
-  const TestChild child([] {
-    const base::UniqueFd file(::open("/proc/self/coredump_filter", O_WRONLY | O_CLOEXEC));
-    if (::write(file.get(), "0x7f", 4) != 4) ::_exit(1);
-  });
-  EXPECT_THAT(looked_at(child.pid(), false), ElementsAre(HasSubstr("coredump_filter")));
-}
-
 // ---------------------------------------------------------------------------- sharing
 
 std::vector<std::string> shared_among(std::vector<pid_t> pids) {
