@@ -194,13 +194,16 @@ bool Tracee::make_call(int milliseconds) {
     base::throw_errno(ETIMEDOUT, fmt::format("thread {} does not make its system call", tid_));
   }
   trace(PTRACE_SYSCALL, tid_, nullptr, nullptr);
-  return await_syscall_stop(milliseconds);
+  in_call_ = !await_syscall_stop(milliseconds);
+  return !in_call_;
 }
 
 void Tracee::finish_call() {
   state_ = State::running;
   interrupt();
-  trace(PTRACE_CONT, tid_, nullptr, nullptr);  // fails, and rightly so, if it is still in the call
+  // One that is still in the call comes to its end now, which took_stop() passes over. To continue
+  // it here could hit that very stop: then nothing would hold the thread any more.
+  if (!in_call_) trace(PTRACE_CONT, tid_, nullptr, nullptr);
   constexpr int kFinishMs = 30000;
   if (!wait(kFinishMs)) {
     base::throw_errno(ETIMEDOUT, fmt::format("thread {} of process {} does not stop", tid_, pid_));

@@ -97,6 +97,7 @@ class Tracee {
   State state_ = State::running;
   int stop_signal_ = 0;
   bool attached_ = true;
+  bool in_call_ = false;  // after make_call(): no end of the call has been seen
 };
 
 }  // namespace torpor::process
