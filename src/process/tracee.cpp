@@ -65,7 +65,6 @@ Tracee::Tracee(Tracee&& other) noexcept
       tid_(other.tid_),
       state_(other.state_),
       stop_signal_(other.stop_signal_),
-      call_is_over_(other.call_is_over_),
       attached_(std::exchange(other.attached_, false)) {}
 
 Tracee& Tracee::operator=(Tracee&& other) noexcept {
@@ -73,7 +72,6 @@ Tracee& Tracee::operator=(Tracee&& other) noexcept {
   std::swap(tid_, other.tid_);
   std::swap(state_, other.state_);
   std::swap(stop_signal_, other.stop_signal_);
-  std::swap(call_is_over_, other.call_is_over_);
   std::swap(attached_, other.attached_);
   return *this;
 }

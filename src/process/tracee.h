@@ -96,7 +96,6 @@ class Tracee {
   pid_t tid_ = 0;
   State state_ = State::running;
   int stop_signal_ = 0;
-  bool call_is_over_ = false;  // what make_call() returned
   bool attached_ = true;
   bool in_call_ = false;  // after make_call(): no end of the call has been seen
 };
