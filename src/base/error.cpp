@@ -42,6 +42,7 @@ std::string_view remedy_for_errno(int error) {
   switch (error) {
     case ENOSPC: return "free space on that file system, or choose another directory with --dir";
     case EDQUOT: return "your disk quota is used up: free space or choose another directory";
+    case EFBIG: return "raise the limit of file sizes (ulimit -f)";
     case EMFILE: return "raise the limit of open files (ulimit -n)";
     case ENOMEM: return "free memory, or raise the memory limit of this session";
     default: return {};

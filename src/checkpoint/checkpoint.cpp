@@ -1,11 +1,13 @@
 #include "checkpoint/checkpoint.h"
 
 #include "checkpoint/session.h"
+#include "image/file_io.h"
 
 namespace torpor::checkpoint {
 
 Outcome run(const Request& request, base::Progress& progress,
             const std::function<void()>& resumed) {
+  const image::FileSizeSignalGuard guard;  // what is too large is an error, not our end
   Session session(request, progress);
   session.look();
   session.stop();

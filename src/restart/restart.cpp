@@ -1,10 +1,12 @@
 #include "restart/restart.h"
 
+#include "image/file_io.h"
 #include "restart/session.h"
 
 namespace torpor::restart {
 
 Restarted run(const Request& request, base::Progress& progress) {
+  const image::FileSizeSignalGuard guard;  // what is too large is an error, not our end
   Session session(request, progress);
   session.look();
   session.identify();
