@@ -366,17 +366,34 @@ class Supervision(TorporTest):
         second.type("exit\r")
         self.wait(shell, second)
 
-    def test_program_of_a_terminal_without_one(self):
-        first = self.terminal()
-        process = self.start_at(first, self.torpor_command("launch", "--name", "c", "--", "python3",
-                                                           "-c", ASKER))
-        first.expect("tty True")
+    def save_asker(self) -> None:
+        """A program that waits for a line at its terminal."""
+        screen = self.terminal(rows=20, columns=60)
+        process = self.start_at(screen, self.torpor_command("launch", "--name", "c", "--", "python3",
+                                                            "-c", ASKER))
+        screen.expect("tty True 60 20")
         self.save_and_kill(process)
+
+    def test_terminal_without_a_user(self):
+        self.save_asker()
         process = self.start_torpor("restart", "c", stdin=subprocess.PIPE)
         process.stdin.write(b"x\n")
-        process.stdin.close()
+        process.stdin.close()  # is the end-of-file key
         self.assertEqual(self.wait(process), 6, process.stderr.read())
-        self.assertEqual(process.stdout.read(), b"0 x\n")
+        self.assertEqual(process.stdout.read(), b"x\r\n0 x\r\n")
+
+    def test_terminal_without_a_user_in_the_background(self):
+        self.save_asker()
+        log = self.directory / "tmp" / "log"
+        pid = int(self.torpor_ok("restart", "c", "--detach", "--output", log).split()[1])
+        time.sleep(0.3)
+        self.assertTrue(is_alive(pid))  # nobody has typed an end of file
+        with open(f"/proc/{pid}/fd/0", "wb", buffering=0) as terminal:
+            self.assertTrue(os.isatty(terminal.fileno()))
+            terminal.write(b"shown\n")
+        wait_until(lambda: b"shown\r\n" in log.read_bytes(), "the log has what it shows")
+        os.kill(pid, signal.SIGTERM)
+        wait_until(lambda: self.torpor_json("ps") == [], "all is over")
 
     # --- images
 
