@@ -41,8 +41,14 @@ pid_t HuskTree::unused_pid() { return ++highest_pid_; }
 void HuskTree::grow() {
   grow_reaper();
   for (const snapshot::Process& process : model_.processes()) {
-    if (process.parent() == model_.reaper_pid()) grow_process(process, creator_for(process));
+    if (process.parent() != model_.reaper_pid()) continue;
+    if (leads_session(process) || session_of(process) == model_.reaper_pid()) {
+      grow_process(process, *reaper_, model_.reaper_pid());
+    } else {
+      put_off_.push_back(&process);
+    }
   }
+  grow_adopted();
   for (const snapshot::Process& process : model_.processes()) {
     if (!husks_.contains(process.pid())) {
       throw base::Error(base::ErrorCode::bad_image,
@@ -65,60 +71,114 @@ void HuskTree::grow_reaper() {
   start_session(*reaper_);
 }
 
-// Where a child of the reaper has to be born to get its session.
-process::AgentClient& HuskTree::creator_for(const snapshot::Process& process) {
-  if (leads_session(process) || process.session() == model_.reaper_pid() ||
-      process.session() == 0) {
-    return *reaper_;
-  }
-  return session_stand_in(process.session());
+// A session that lies outside, and so has no id, was that of the reaper for all we know.
+pid_t HuskTree::session_of(const snapshot::Process& process) const {
+  return process.session() == 0 ? model_.reaper_pid() : process.session();
 }
 
-// The leader of a session that is dead, or that lives elsewhere in the tree. In the second case the
-// leader has forked the process through a parent that is gone; so do we.
-process::AgentClient& HuskTree::session_stand_in(pid_t session) {
-  const auto known = session_stand_ins_.find(session);
-  if (known != session_stand_ins_.end()) return *known->second;
-  const auto leader = husks_.find(session);
-  const bool alive = leader != husks_.end();
-  process::AgentClient& parent = alive ? *leader->second.agent : *reaper_;
-  auto stand_in = std::make_unique<process::AgentClient>(
-      fork_husk(parent, alive ? unused_pid() : session, SIGCHLD));
-  if (!alive) start_session(*stand_in);
-  return *session_stand_ins_.emplace(session, std::move(stand_in)).first->second;
+HuskTree::Birth HuskTree::birth_of(const snapshot::Process& child, const Husk& parent) const {
+  const pid_t session = session_of(child);
+  if (leads_session(child) || session == session_of(*parent.model)) return Birth::ordinary;
+  const bool older = leads_session(*parent.model) && session == parent.born_in;
+  return older ? Birth::before_new_session : Birth::adopted;
 }
 
-void HuskTree::grow_process(const snapshot::Process& process, process::AgentClient& creator) {
+void HuskTree::grow_process(const snapshot::Process& process, process::AgentClient& creator,
+                            pid_t session) {
+  auto agent = std::make_unique<process::AgentClient>(
+      fork_husk(creator, process.pid(), process.exit_signal()));
   Husk& husk = husks_[process.pid()];
   husk.model = &process;
-  husk.agent = std::make_unique<process::AgentClient>(
-      fork_husk(creator, process.pid(), process.exit_signal()));
+  husk.born_in = session;
+  husk.agent = std::move(agent);
   husk.held.pid = husk.agent->pid();
   husk.held.seen_pid = process.pid();
   husk.held.agent = husk.agent.get();
   if (leads_session(process)) {
-    grow_children(process, true);
+    grow_children(husk, Birth::before_new_session);
     start_session(*husk.agent);
   }
-  grow_children(process, false);
+  grow_children(husk, Birth::ordinary);
+  put_off_adopted(husk);
 }
 
-// A child that is in another session than its parent was born before the parent left that session.
-void HuskTree::grow_children(const snapshot::Process& parent, bool before_new_session) {
-  const auto [first, last] = children_.equal_range(parent.pid());
+void HuskTree::grow_children(const Husk& parent, Birth birth) {
+  const auto [first, last] = children_.equal_range(parent.model->pid());
+  for (auto it = first; it != last; ++it) {
+    if (birth_of(*it->second, parent) != birth) continue;
+    const bool before = birth == Birth::before_new_session;
+    grow_process(*it->second, *parent.agent, before ? parent.born_in : session_of(*parent.model));
+  }
+}
+
+// Orphans from another session, whose leader may have to be grown first.
+void HuskTree::put_off_adopted(const Husk& parent) {
+  const auto [first, last] = children_.equal_range(parent.model->pid());
   for (auto it = first; it != last; ++it) {
     const snapshot::Process& child = *it->second;
-    if (husks_.contains(child.pid())) continue;
-    const bool older = child.session() != parent.session() && !leads_session(child);
-    if (older && !leads_session(parent)) {
+    if (birth_of(child, parent) != Birth::adopted) continue;
+    if (!parent.model->attributes().child_subreaper()) {
       throw base::Error(
           base::ErrorCode::refused,
           fmt::format("process {} is in session {}, its parent {} in session {}: torpor cannot "
                       "bring that about",
-                      child.pid(), child.session(), parent.pid(), parent.session()));
+                      child.pid(), child.session(), parent.model->pid(), parent.model->session()));
     }
-    if (older == before_new_session) grow_process(child, *husks_.at(parent.pid()).agent);
+    put_off_.push_back(&child);
   }
+}
+
+void HuskTree::grow_adopted() {
+  const auto leader_is_ready = [this](const snapshot::Process* process) {
+    const auto& all = model_.processes();
+    return husks_.contains(process->session()) ||
+           std::none_of(all.begin(), all.end(), [process](const snapshot::Process& other) {
+             return other.pid() == process->session();
+           });
+  };
+  while (!put_off_.empty()) {
+    const auto next = std::find_if(put_off_.begin(), put_off_.end(), leader_is_ready);
+    if (next == put_off_.end()) {
+      throw base::Error(base::ErrorCode::refused,
+                        fmt::format("process {} is in session {}, which cannot be made before it",
+                                    put_off_.front()->pid(), put_off_.front()->session()));
+    }
+    const snapshot::Process& process = **next;
+    put_off_.erase(next);
+    grow_process(process, session_stand_in(process), process.session());
+    adopted_.push_back(process.pid());
+  }
+}
+
+process::AgentClient& HuskTree::adopter_of(const snapshot::Process& process) {
+  if (process.parent() == model_.reaper_pid()) return *reaper_;
+  process::AgentClient& adopter = *husks_.at(process.parent()).agent;
+  adopter.call(SYS_prctl, {PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0}, "become a subreaper");
+  return adopter;
+}
+
+// The leader of a session that is dead, or a child of the leader, which lives elsewhere in the
+// tree: the process was forked through a parent that is gone; so do we.
+process::AgentClient& HuskTree::session_stand_in(const snapshot::Process& process) {
+  const pid_t session = process.session();
+  process::AgentClient& adopter = adopter_of(process);
+  StandIn& stand_in = session_stand_ins_[session];
+  if (stand_in.agent) {
+    if (stand_in.adopter == &adopter) return *stand_in.agent;
+    throw base::Error(base::ErrorCode::refused,
+                      fmt::format("process {} is one of several orphans of session {} that have "
+                                  "different parents: torpor cannot bring that about",
+                                  process.pid(), session));
+  }
+  const auto leader = husks_.find(session);
+  const bool alive = leader != husks_.end();
+  stand_in.adopter = &adopter;
+  stand_in.parent = alive ? leader->second.agent.get() : &adopter;
+  stand_in.pid = alive ? unused_pid() : session;
+  stand_in.agent =
+      std::make_unique<process::AgentClient>(fork_husk(*stand_in.parent, stand_in.pid, SIGCHLD));
+  if (!alive) start_session(*stand_in.agent);
+  return *stand_in.agent;
 }
 
 void HuskTree::join_groups() {
@@ -139,7 +199,7 @@ void HuskTree::join_groups() {
 
 // A process group outlives its leader: somebody with its id has to make it.
 process::AgentClient& HuskTree::group_stand_in(pid_t group, Husk& member) {
-  GroupStandIn& stand_in = group_stand_ins_[group];
+  StandIn& stand_in = group_stand_ins_[group];
   if (!stand_in.agent) {
     stand_in.agent =
         std::make_unique<process::AgentClient>(fork_husk(*member.agent, group, SIGCHLD));
@@ -152,6 +212,7 @@ process::AgentClient& HuskTree::group_stand_in(pid_t group, Husk& member) {
 
 void HuskTree::settle() {
   end_helpers();
+  check_parents();
   for (auto& [pid, husk] : husks_) {
     if (husk.model->state() != snapshot::Process::ZOMBIE) continue;
     const int status = husk.model->exit_status();
@@ -174,24 +235,29 @@ void HuskTree::settle() {
 }
 
 void HuskTree::end_helpers() {
-  for (auto& [group, stand_in] : group_stand_ins_) {
-    process::Batch end(*stand_in.agent);
-    end.call(SYS_exit_group, {0}, "end");
-    end.start();
-    stand_in.parent->call(SYS_wait4, {stand_in.pid, 0, 0, 0}, "reap a helper");
-  }
-  group_stand_ins_.clear();
-  for (auto& [session, agent] : session_stand_ins_) {
-    process::Batch end(*agent);
-    end.call(SYS_exit_group, {0}, "end");
-    end.start();
-    agent->await_end();
-    const auto leader = husks_.find(session);
-    if (leader != husks_.end()) {  // it was forked there
-      leader->second.agent->call(SYS_wait4, {agent->pid_there(), 0, 0, 0}, "reap a helper");
+  for (auto* stand_ins : {&group_stand_ins_, &session_stand_ins_}) {
+    for (auto& [id, stand_in] : *stand_ins) {
+      process::Batch end(*stand_in.agent);
+      end.call(SYS_exit_group, {0}, "end");
+      end.start();
+      stand_in.parent->call(SYS_wait4, {stand_in.pid, 0, 0, 0}, "reap a helper");
     }
+    stand_ins->clear();
   }
-  session_stand_ins_.clear();
+}
+
+// The kernel, not we, has given them their parents.
+void HuskTree::check_parents() {
+  for (const pid_t pid : adopted_) {
+    const Husk& husk = husks_.at(pid);
+    const std::int64_t parent = husk.agent->call(SYS_getppid, {}, "ask for the parent");
+    if (parent == husk.model->parent() || husk.model->parent() <= 1) continue;
+    throw base::Error(
+        base::ErrorCode::refused,
+        fmt::format("process {} has become a child of {} and not of {}: torpor cannot "
+                    "bring that about",
+                    pid, parent, husk.model->parent()));
+  }
 }
 
 void forget_child_signals(process::AgentClient& agent) {

@@ -15,6 +15,7 @@ struct Husk {
   std::unique_ptr<process::AgentClient> agent;
   process::HeldProcess held;
   const snapshot::Process* model = nullptr;
+  pid_t born_in = 0;  // the session of who forked it, at that time
 };
 
 class HuskTree {
@@ -34,14 +35,21 @@ class HuskTree {
 
  private:
   void grow_reaper();
-  void grow_process(const snapshot::Process& process, process::AgentClient& creator);
-  void grow_children(const snapshot::Process& parent, bool before_new_session);
-  process::AgentClient& creator_for(const snapshot::Process& process);
-  process::AgentClient& session_stand_in(pid_t session);
+  // How a process came to be the child of its parent, as far as sessions tell.
+  enum class Birth { ordinary, before_new_session, adopted };
+  [[nodiscard]] Birth birth_of(const snapshot::Process& child, const Husk& parent) const;
+  void grow_process(const snapshot::Process& process, process::AgentClient& creator, pid_t session);
+  void grow_children(const Husk& parent, Birth birth);
+  void put_off_adopted(const Husk& parent);
+  void grow_adopted();
+  process::AgentClient& adopter_of(const snapshot::Process& process);
+  process::AgentClient& session_stand_in(const snapshot::Process& process);
+  [[nodiscard]] pid_t session_of(const snapshot::Process& process) const;
   pid_t unused_pid();
   void join_groups();
   process::AgentClient& group_stand_in(pid_t group, Husk& member);
   void end_helpers();
+  void check_parents();
 
   const snapshot::Computation& model_;
   process::AgentClient& init_;
@@ -49,13 +57,16 @@ class HuskTree {
   std::unique_ptr<process::AgentClient> own_reaper_;
   std::map<pid_t, Husk> husks_;                              // by pid as the program sees it
   std::multimap<pid_t, const snapshot::Process*> children_;  // by parent
-  std::map<pid_t, std::unique_ptr<process::AgentClient>> session_stand_ins_;
-  struct GroupStandIn {
+  std::vector<const snapshot::Process*> put_off_;            // adopted, and not grown yet
+  std::vector<pid_t> adopted_;
+  struct StandIn {
     std::unique_ptr<process::AgentClient> agent;
-    process::AgentClient* parent = nullptr;
+    process::AgentClient* parent = nullptr;   // who has to reap it
+    process::AgentClient* adopter = nullptr;  // who gets its children
     pid_t pid = 0;
   };
-  std::map<pid_t, GroupStandIn> group_stand_ins_;
+  std::map<pid_t, StandIn> session_stand_ins_;
+  std::map<pid_t, StandIn> group_stand_ins_;
   pid_t highest_pid_ = 1;
 };
 
