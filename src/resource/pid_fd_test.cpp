@@ -24,8 +24,7 @@ namespace {
 // A child that waits, or ends at once and stays a zombie.
 class Child {
  public:
-  explicit Child(bool lives) {
-    pid_ = ::fork();
+  explicit Child(bool lives) : pid_(::fork()) {
     if (pid_ == 0) {
       if (!lives) ::_exit(3);
       for (;;) ::pause();
@@ -46,7 +45,7 @@ class Child {
   [[nodiscard]] pid_t pid() const { return pid_; }
 
  private:
-  pid_t pid_ = 0;
+  pid_t pid_;
 };
 
 FileView view_of(int fd) {

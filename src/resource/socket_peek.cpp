@@ -51,7 +51,8 @@ void PeekPosition::set(std::size_t position) {
 Peeked peek(int socket, std::size_t room) {
   Peeked peeked;
   peeked.data.resize(room);
-  alignas(cmsghdr) std::array<std::byte, CMSG_SPACE(kMaxDescriptors * sizeof(int)) + 4096> control;
+  alignas(cmsghdr) std::array<std::byte, CMSG_SPACE(kMaxDescriptors * sizeof(int)) + 4096>
+      control{};
   iovec piece{peeked.data.data(), room};
   msghdr header{};
   header.msg_iov = &piece;

@@ -102,6 +102,7 @@ Pair copy_of(const Pair& original, const std::vector<int>& files = {}) {
   Pair copy(original.type);
   const auto messages = queue_of(original);
   std::vector<const snapshot::SocketMessage*> pointers;
+  pointers.reserve(messages.size());
   for (const auto& message : messages) pointers.push_back(&message);
   fill_queue(copy.sender.get(), copy.type, pointers, [&files](std::uint64_t inode) {
     for (const int fd : files) {

@@ -68,7 +68,7 @@ std::optional<Refusal> check_other_side(const FileView& view, const UnixSocket& 
 
 std::optional<Refusal> check_socket(const FileView& view, const UnixSocket& socket,
                                     const CaptureState& state) {
-  if (const auto refusal = check_name(socket, state)) return refusal;
+  if (auto refusal = check_name(socket, state)) return refusal;
   if (!socket.peer_known) {
     if (state.processes.empty()) return std::nullopt;  // dry pass, another network namespace
     return Refusal{"this kernel does not tell what the UNIX socket is connected with",
