@@ -165,6 +165,7 @@ void Session::capture_tree() {
 void Session::capture_clocks() {
   const process::TimeOffsets offsets =
       process::read_time_offsets(process::living_thread(request_.root));
+  state_.stopped_monotonic_ns = clock_ns(CLOCK_MONOTONIC);
   snapshot::Clocks& clocks = *model_.mutable_clocks();
   clocks.set_monotonic_ns(clock_ns(CLOCK_MONOTONIC) + offsets.mono_sec * kSecond +
                           offsets.mono_nsec);
