@@ -67,6 +67,8 @@ struct Finding {
   std::string what;  // the descriptor or mapping, and its path
   std::string reason;
   std::string remedy;
+  // Not fatal: a checkpoint looks again with everything stopped, and then knows.
+  bool decided_later = false;
 };
 
 // The dry pass alone: looks at a running tree without stopping it.

@@ -29,6 +29,7 @@ using Clock = std::chrono::steady_clock;
 
 constexpr int kStopPatienceMs = 10000;
 constexpr int kLookAttempts = 20;
+constexpr int kRefusalLooks = 3;
 constexpr std::int64_t kSecond = 1000000000;
 
 std::int64_t clock_ns(clockid_t clock) {
@@ -79,9 +80,22 @@ std::vector<Finding> Session::check_patiently() {
   }
 }
 
+// A program that runs may be found between two steps of its own, a pipe with one end in a child
+// that has just been forked: what is in the way must be there at every look.
+std::vector<Finding> Session::check_repeatedly() {
+  std::vector<Finding> findings = check_patiently();
+  for (int attempt = 1; attempt < kRefusalLooks; ++attempt) {
+    if (std::ranges::none_of(findings, &Finding::fatal)) break;
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    findings = check_patiently();
+  }
+  return findings;
+}
+
 void Session::look() {
   base::fault_point("checkpoint.look");
-  for (const Finding& finding : check_patiently()) {
+  for (const Finding& finding : check_repeatedly()) {
+    if (!finding.fatal && finding.decided_later) continue;
     if (!finding.fatal) {
       state_.warnings.push_back(
           fmt::format("process {}: {}: {}", finding.pid, finding.what, finding.reason));

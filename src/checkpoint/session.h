@@ -43,6 +43,7 @@ class Session {
   };
 
   std::vector<Finding> check_patiently();
+  std::vector<Finding> check_repeatedly();
   void capture_member(Member& member);
   void capture_zombie(Member& member);
   void capture_tree();

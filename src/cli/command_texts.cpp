@@ -114,7 +114,10 @@ constexpr std::array texts{
         "restart", "bring a program back from its image",
         "Everything runs again with the same process ids, from the very instruction at which it "
         "was "
-        "stopped. Standard streams that led outside now lead to those of restart.\n\n"
+        "stopped. Standard streams that led outside now lead to those of restart. A program that "
+        "had "
+        "a terminal gets one again: yours, or one whose keys are the standard input of restart and "
+        "whose screen is its standard output.\n\n"
         "The exit status is the program's own, as with launch; if the program could not be brought "
         "back, one of those under EXIT STATUS, and nothing of it runs. With --detach restart "
         "prints "

@@ -21,6 +21,7 @@ supervisor::RestartOptions options_for(const RestartArguments& arguments) {
   options.identity = arguments.identity;
   options.accept_changed_files = arguments.accept_changed_files;
   options.name = if_given(arguments.name);
+  options.background = arguments.detach;
   options.policy =
       policy(arguments.directory.empty() ? store_of(options.image).string() : arguments.directory,
              arguments.keep, arguments.interval);

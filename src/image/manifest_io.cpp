@@ -1,6 +1,7 @@
 #include "image/manifest_io.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 
 #include <array>
 #include <climits>
@@ -64,6 +65,11 @@ void check_body(const Header& header, std::span<const std::byte> body, const std
     throw_bad_image(name, "damaged: its checksum does not fit");
 }
 
+bool is_regular(int fd) {
+  struct stat status {};
+  return ::fstat(fd, &status) == 0 && S_ISREG(status.st_mode);
+}
+
 // Protobuf takes no more; and a file that was blown up must not take all memory.
 snapshot::Manifest read_manifest_of(int fd, const std::string& name) {
   if (size_of(fd) > INT_MAX) throw_bad_image(name, "damaged: larger than any manifest can be");
@@ -105,7 +111,9 @@ snapshot::Manifest read_manifest_at(int directory_fd, const std::filesystem::pat
       ::openat(directory_fd, manifest_name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK));
   if (!fd && errno == ENOENT)
     throw_bad_image(directory, fmt::format("not an image: it has no {}", manifest_name));
+  if (!fd && errno == ELOOP) throw_bad_image(name, "not a regular file");
   if (!fd) base::throw_system("opening {}", name);
+  if (!is_regular(fd.get())) throw_bad_image(name, "not a regular file");
   return read_manifest_of(fd.get(), name);
 }
 

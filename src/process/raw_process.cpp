@@ -9,6 +9,8 @@
 
 #include <array>
 
+#include "base/unique_fd.h"
+
 namespace torpor::process {
 
 pid_t fork_sibling() {
@@ -24,6 +26,12 @@ int execute_descriptor(int fd, const char* name) {
 
 void close_on_exec_from(int first) {
   ::syscall(SYS_close_range, static_cast<unsigned>(first), ~0U, CLOSE_RANGE_CLOEXEC);
+}
+
+int take_descriptor(pid_t pid, int fd) {
+  const base::UniqueFd process(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
+  if (!process) return -1;
+  return static_cast<int>(::syscall(SYS_pidfd_getfd, process.get(), fd, 0));
 }
 
 int get_capabilities(__user_cap_header_struct* header, __user_cap_data_struct* data) {

@@ -15,6 +15,10 @@ int execute_descriptor(int fd, const char* name);
 // close_range(2) with CLOSE_RANGE_CLOEXEC, from `first` on (Linux 5.11).
 void close_on_exec_from(int first);
 
+// pidfd_open(2) and pidfd_getfd(2) (Linux 5.6): descriptor `fd` of process `pid` as one of ours, or
+// -1 and errno.
+int take_descriptor(pid_t pid, int fd);
+
 int get_capabilities(__user_cap_header_struct* header, __user_cap_data_struct* data);
 int set_capabilities(__user_cap_header_struct* header, const __user_cap_data_struct* data);
 

@@ -56,6 +56,8 @@ void make_unusual(const TestDirectory& directory) {
   if (::chdir((directory / ".").c_str()) != 0) ::_exit(1);
   const base::UniqueFd oom(::open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC));
   if (::write(oom.get(), "700", 3) != 3) ::_exit(2);
+  const base::UniqueFd filter(::open("/proc/self/coredump_filter", O_WRONLY | O_CLOEXEC));
+  if (::write(filter.get(), "0x7f", 4) != 4) ::_exit(3);
 }
 
 TEST(Attributes, AreCaptured) {
@@ -70,6 +72,7 @@ TEST(Attributes, AreCaptured) {
   EXPECT_EQ(attributes.parent_death_signal(), SIGUSR2);
   EXPECT_TRUE(attributes.thp_disabled());
   EXPECT_EQ(attributes.oom_score_adj(), 700);
+  EXPECT_EQ(attributes.coredump_filter(), 0x7fU);
   EXPECT_EQ(process.context().umask(), 027U);
   EXPECT_EQ(process.context().root_directory(), "/");
   EXPECT_EQ(process.context().working_directory() + "/.", directory / ".");

@@ -1,46 +1,105 @@
 #include "resource/description_table.h"
 
+#include <fcntl.h>
+
 #include <algorithm>
 
+#include "base/error.h"
 #include "process/kcmp.h"
+#include "resource/file_kind.h"
 
 namespace torpor::resource {
 namespace {
 
-int compare(DescriptionTable::Descriptor a, DescriptionTable::Descriptor b) {
+using Descriptor = DescriptionTable::Descriptor;
+
+#ifndef F_DUPFD_QUERY
+constexpr int F_DUPFD_QUERY = 1027;  // F_LINUX_SPECIFIC_BASE + 3
+#endif
+
+int compare(const Descriptor& a, const Descriptor& b) {
   if (a.tid == b.tid && a.fd == b.fd) return 0;
   return process::compare_files(a.tid, a.fd, b.tid, b.fd);
 }
 
-}  // namespace
-
-std::uint64_t DescriptionTable::same_as_last(Descriptor descriptor) const {
-  const auto last = last_.find(descriptor.fd);
-  if (last == last_.end() || compare(descriptor, last->second.descriptor) != 0) return 0;
-  return last->second.id;
+base::UniqueFd take(const Descriptor& descriptor) {
+  FileView view;
+  view.pid = descriptor.pid;
+  view.tid = descriptor.tid;
+  view.fd = descriptor.fd;
+  view.agent = descriptor.agent;
+  return view.take();
 }
 
-std::uint64_t DescriptionTable::find(Descriptor descriptor, File file) const {
-  const auto group = files_.find(file);
-  if (group == files_.end()) return 0;
+bool are_same(int a, int b) {
+  const int answer = ::fcntl(a, F_DUPFD_QUERY, b);
+  if (answer >= 0) return answer == 1;
+  throw base::Error(base::ErrorCode::host_lacks,
+                    "cannot find out which descriptors are shared: this host forbids kcmp(2), and "
+                    "its kernel is older than 6.10",
+                    "allow kcmp in the container's seccomp profile (CAP_SYS_PTRACE does it)");
+}
+
+}  // namespace
+
+// Comparing a descriptor with itself tells whether we may.
+bool DescriptionTable::kcmp_works(const Descriptor& descriptor) {
+  if (!by_kcmp_ || tried_) return by_kcmp_;
+  try {
+    process::compare_files(descriptor.tid, descriptor.fd, descriptor.tid, descriptor.fd);
+  } catch (const base::Error& error) {
+    by_kcmp_ =
+        error.code() != base::ErrorCode::permission && error.code() != base::ErrorCode::host_lacks;
+  }
+  tried_ = true;
+  return by_kcmp_;
+}
+
+std::uint64_t DescriptionTable::same_as_last(const Descriptor& descriptor) {
+  const auto last = last_.find(descriptor.fd);
+  if (last == last_.end() || !kcmp_works(descriptor)) return 0;
+  return compare(descriptor, last->second.descriptor) == 0 ? last->second.id : 0;
+}
+
+std::uint64_t DescriptionTable::search(const std::vector<Entry>& group,
+                                       const Descriptor& descriptor) {
   std::size_t first = 0;
-  std::size_t end = group->second.size();
+  std::size_t end = group.size();
   while (first < end) {
     const std::size_t middle = (first + end) / 2;
-    const int order = compare(group->second[middle].descriptor, descriptor);
-    if (order == 0) return group->second[middle].id;
+    const int order = compare(group[middle].descriptor, descriptor);
+    if (order == 0) return group[middle].id;
     if (order < 0) first = middle + 1;
     if (order > 0) end = middle;
   }
   return 0;
 }
 
-void DescriptionTable::add(Descriptor descriptor, File file, std::uint64_t id) {
+std::uint64_t DescriptionTable::query(std::vector<Entry>& group, const Descriptor& descriptor) {
+  const base::UniqueFd own = take(descriptor);
+  for (Entry& entry : group) {
+    if (!entry.own) entry.own = take(entry.descriptor);
+    if (are_same(entry.own.get(), own.get())) return entry.id;
+  }
+  return 0;
+}
+
+std::uint64_t DescriptionTable::find(const Descriptor& descriptor, File file) {
+  const auto group = files_.find(file);
+  if (group == files_.end()) return 0;
+  return kcmp_works(descriptor) ? search(group->second, descriptor)
+                                : query(group->second, descriptor);
+}
+
+void DescriptionTable::add(const Descriptor& descriptor, File file, std::uint64_t id) {
   std::vector<Entry>& group = files_[file];
-  const auto place = std::lower_bound(
-      group.begin(), group.end(), descriptor,
-      [](const Entry& entry, Descriptor d) { return compare(entry.descriptor, d) < 0; });
-  group.insert(place, {descriptor, id});
+  auto place = group.end();
+  if (!group.empty() && kcmp_works(descriptor)) {
+    place = std::lower_bound(
+        group.begin(), group.end(), descriptor,
+        [](const Entry& entry, const Descriptor& d) { return compare(entry.descriptor, d) < 0; });
+  }
+  group.insert(place, Entry{descriptor, id, {}});
 }
 
 }  // namespace torpor::resource

@@ -5,36 +5,43 @@
 
 #include <cstdint>
 #include <map>
-#include <optional>
 #include <utility>
 #include <vector>
 
 #include "base/unique_fd.h"
+#include "process/agent_client.h"
 
 namespace torpor::resource {
 
-// Descriptors are compared by the kernel (kcmp(2)), and only with those of the same file: its order
-// makes a search of few comparisons. All descriptors in the table must stay open and unchanged.
+// Descriptors are compared by the kernel, and only with those of the same file. kcmp(2) gives an
+// order, which makes a search of few comparisons. Where it is forbidden (containers often do so) or
+// missing, fcntl(F_DUPFD_QUERY) of Linux 6.10 compares descriptors of our own, so that each one has
+// to be taken first. All descriptors in the table must stay open and unchanged.
 class DescriptionTable {
  public:
   struct Descriptor {
-    pid_t tid = 0;  // a thread of its process
+    pid_t pid = 0;
+    pid_t tid = 0;  // a thread that has the table
     int fd = -1;
+    process::AgentClient* agent = nullptr;
   };
   using File = std::pair<std::uint64_t, std::uint64_t>;  // device, inode
 
+  // `by_kcmp` false: as where kcmp(2) is forbidden.
+  explicit DescriptionTable(bool by_kcmp = true) : by_kcmp_(by_kcmp) {}
+
   // The id of the description, if it is that of the last descriptor of the same number: nearly all
-  // are inherited. 0: do not know.
-  [[nodiscard]] std::uint64_t same_as_last(Descriptor descriptor) const;
+  // are inherited. 0: do not know. Throws Error.
+  std::uint64_t same_as_last(const Descriptor& descriptor);
 
-  // Its id, 0 if it is new.
-  [[nodiscard]] std::uint64_t find(Descriptor descriptor, File file) const;
+  // Its id, 0 if it is new. Throws Error; host_lacks if the kernel cannot compare.
+  std::uint64_t find(const Descriptor& descriptor, File file);
 
-  void add(Descriptor descriptor, File file, std::uint64_t id);
+  void add(const Descriptor& descriptor, File file, std::uint64_t id);
 
   // Makes it the last of its number.
-  void remember(Descriptor descriptor, std::uint64_t id) {
-    last_[descriptor.fd] = {descriptor, id};
+  void remember(const Descriptor& descriptor, std::uint64_t id) {
+    last_[descriptor.fd] = {descriptor, id, {}};
   }
 
   // Keeps a descriptor of our own open that stands in the table.
@@ -44,9 +51,16 @@ class DescriptionTable {
   struct Entry {
     Descriptor descriptor;
     std::uint64_t id = 0;
+    base::UniqueFd own;  // of ours, once it has been taken
   };
 
-  std::map<File, std::vector<Entry>> files_;  // each in the kernel's order
+  bool kcmp_works(const Descriptor& descriptor);
+  static std::uint64_t search(const std::vector<Entry>& group, const Descriptor& descriptor);
+  static std::uint64_t query(std::vector<Entry>& group, const Descriptor& descriptor);
+
+  bool by_kcmp_;
+  bool tried_ = false;
+  std::map<File, std::vector<Entry>> files_;  // each in kcmp's order, or in no order
   std::map<int, Entry> last_;
   std::vector<base::UniqueFd> kept_;
 };

@@ -26,7 +26,8 @@ std::uint64_t add_description(FileView view, CaptureState& state) {
   file.set_flags(view.info.flags & ~static_cast<std::uint32_t>(O_CLOEXEC));
   file.set_position(static_cast<std::uint64_t>(view.info.pos));
   file.set_path(view.target);
-  state.descriptions->add({view.tid, view.fd}, {view.status.st_dev, view.status.st_ino}, id);
+  state.descriptions->add({view.pid, view.tid, view.fd, view.agent},
+                          {view.status.st_dev, view.status.st_ino}, id);
   state.representatives.emplace_back(std::move(view), id);
   return id;
 }
@@ -34,7 +35,7 @@ std::uint64_t add_description(FileView view, CaptureState& state) {
 class Capture {
  public:
   explicit Capture(CaptureState& state) : state_(state) {
-    state_.descriptions = std::make_shared<DescriptionTable>();
+    if (!state_.descriptions) state_.descriptions = std::make_shared<DescriptionTable>();
     for (snapshot::Process& process : *state_.model->mutable_processes()) {
       by_seen_pid_[process.pid()] = &process;
     }
@@ -88,7 +89,7 @@ class Capture {
     const std::vector<std::string> locks = info.locks;
     const std::uint64_t id = identify(owner, fd, std::move(info));
     const FileView& known = state_.representatives[id - 1].first;
-    state_.descriptions->remember({owner.tid, fd}, id);
+    state_.descriptions->remember({owner.pid, owner.tid, fd, owner.agent}, id);
     state_.open_file_of[{owner.pid, fd}] = id;
     state_.holders.push_back({owner.pid, fd, known.status.st_dev, known.status.st_ino, flags});
     for (const std::string& line : locks) locks_.push_back({owner.pid, id, line});
@@ -99,10 +100,11 @@ class Capture {
   }
 
   std::uint64_t identify(const FdOwner& owner, int fd, process::FdInfo info) {
-    if (const auto id = state_.descriptions->same_as_last({owner.tid, fd})) return id;
+    if (const auto id = state_.descriptions->same_as_last({owner.pid, owner.tid, fd, owner.agent}))
+      return id;
     FileView view = look_at(owner, fd, std::move(info));
-    const auto id =
-        state_.descriptions->find({owner.tid, fd}, {view.status.st_dev, view.status.st_ino});
+    const auto id = state_.descriptions->find({owner.pid, owner.tid, fd, owner.agent},
+                                              {view.status.st_dev, view.status.st_ino});
     return id != 0 ? id : add_description(std::move(view), state_);
   }
 
@@ -160,7 +162,8 @@ std::uint64_t CaptureState::identify(int own_fd) {
   const FdOwner self{::getpid(), ::getpid(), nullptr};
   FileView view = look_at(self, copy.get(), info_of(self, copy.get()));
   const DescriptionTable::File file{view.status.st_dev, view.status.st_ino};
-  if (const auto id = descriptions->find({self.tid, copy.get()}, file)) return id;
+  if (const auto id = descriptions->find({self.pid, self.tid, copy.get(), nullptr}, file))
+    return id;
   holders.push_back({self.pid, copy.get(), file.first, file.second, view.info.flags});
   descriptions->keep(std::move(copy));
   return add_description(std::move(view), *this);

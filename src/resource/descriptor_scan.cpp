@@ -46,17 +46,32 @@ FileView look_at(const FdOwner& owner, int fd, process::FdInfo info) {
   return view;
 }
 
+namespace {
+
+// Where kcmp(2) is forbidden nobody can tell. Tables are shared, but for the threads of a process,
+// by hardly any program.
+bool share_tables(pid_t a, pid_t b, bool otherwise) {
+  try {
+    return process::share_descriptors(a, b);
+  } catch (const base::Error& error) {
+    if (error.code() == base::ErrorCode::program_gone) throw;
+    return otherwise;
+  }
+}
+
+}  // namespace
+
 std::optional<Refusal> check_table(const FdOwner& owner, std::span<const pid_t> threads,
                                    pid_t parent) {
   for (const pid_t tid : threads) {
-    if (tid == owner.tid || process::share_descriptors(owner.tid, tid)) continue;
+    if (tid == owner.tid || share_tables(owner.tid, tid, true)) continue;
     if (process::list_fds(owner.pid, tid).empty()) continue;  // it has exited
     return Refusal{fmt::format("thread {} has a descriptor table of its own "
                                "(unshare(CLONE_FILES)), which cannot be saved yet",
                                tid),
                    "let the thread keep the table of its process"};
   }
-  if (parent != 0 && process::share_descriptors(owner.tid, parent)) {
+  if (parent != 0 && share_tables(owner.tid, parent, false)) {
     return Refusal{fmt::format("it shares its descriptor table with process {} "
                                "(clone(CLONE_FILES)), which cannot be saved yet",
                                parent),

@@ -57,14 +57,14 @@ class DryPass {
     state_.holders.push_back(
         {owner.pid, fd, view.status.st_dev, view.status.st_ino, view.info.flags});
     if (is_known(owner, fd)) return;
-    table_.remember({owner.tid, fd}, views_.size() + 1);
+    table_.remember({owner.pid, owner.tid, fd, nullptr}, views_.size() + 1);
     views_.push_back(std::move(view));
   }
 
   // An inherited descriptor need not be checked twice. What it is compared with may be closed now.
-  bool is_known(const FdOwner& owner, int fd) const {
+  bool is_known(const FdOwner& owner, int fd) {
     try {
-      return table_.same_as_last({owner.tid, fd}) != 0;
+      return table_.same_as_last({owner.pid, owner.tid, fd, nullptr}) != 0;
     } catch (const Error&) {
       return false;
     }
@@ -74,8 +74,8 @@ class DryPass {
     std::optional<Refusal> refusal = kind_of(view, state_).check(view, state_);
     if (!refusal) refusal = check_locks(view.info);
     if (refusal) {
-      findings_.push_back({view.pid, view.fd, view.describe(), refusal->reason, refusal->remedy,
-                           refusal->certain});
+      findings_.push_back(
+          {view.pid, view.fd, view.describe(), refusal->reason, refusal->remedy, refusal->certain});
     }
   }
 

@@ -1,6 +1,9 @@
 #include "resource/directory.h"
 
+#include <dirent.h>
 #include <fcntl.h>
+
+#include <array>
 
 #include "base/error.h"
 #include "resource/file_facts.h"
@@ -8,6 +11,16 @@
 
 namespace torpor::resource {
 namespace {
+
+// ext4 remembers where a listing has come to, and only from the first read on. Without one, an open
+// directory that is put at its end and later rewound looks empty (ext4_dx_readdir() in
+// fs/ext4/dir.c).
+void begin_listing(int fd, const std::string& path) {
+  alignas(dirent64) std::array<char, 1024> entries{};
+  if (::getdents64(fd, entries.data(), entries.size()) < 0) {
+    base::throw_system("cannot list {}", path);
+  }
+}
 
 class DirectoryKind : public FileKind {
  public:
@@ -53,6 +66,7 @@ class DirectoryKind : public FileKind {
                       "miss names or see them twice",
                       file.path()));
     }
+    if (file.position() != 0) begin_listing(fd.get(), file.path());
     return fd;
   }
 

@@ -1,22 +1,12 @@
 #include "resource/file_kind.h"
 
 #include <fcntl.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/error.h"
+#include "process/raw_process.h"
 
 namespace torpor::resource {
-namespace {
-
-// Nothing where the kernel or the host does not let us: the agent is asked then.
-base::UniqueFd take_by_pidfd(pid_t pid, int fd) {
-  const base::UniqueFd process(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
-  if (!process) return {};
-  return base::UniqueFd(static_cast<int>(::syscall(SYS_pidfd_getfd, process.get(), fd, 0)));
-}
-
-}  // namespace
 
 base::UniqueFd FileView::take() const {
   if (pid == ::getpid()) {
@@ -24,7 +14,8 @@ base::UniqueFd FileView::take() const {
     if (!copy) base::throw_system("cannot duplicate descriptor {}", fd);
     return copy;
   }
-  base::UniqueFd taken = take_by_pidfd(pid, fd);
+  // Where the kernel or the host does not let us the agent is asked.
+  base::UniqueFd taken(process::take_descriptor(pid, fd));
   if (!taken && agent != nullptr) return agent->take_fd(fd);
   if (!taken) base::throw_system("process {}: cannot take {}", pid, describe());
   return taken;

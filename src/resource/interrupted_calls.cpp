@@ -233,11 +233,13 @@ void capture_interrupted_calls(process::HeldProcess& held, WaitLog& log, std::in
 }
 
 std::int64_t begin_call_again(process::Tracee& thread, const snapshot::Thread& saved,
-                              base::RemotePtr syscall_instruction, base::RemotePtr scratch) {
+                              base::RemotePtr syscall_instruction, base::RemotePtr scratch,
+                              WaitLog& log) {
   process::Registers registers{};
   std::memcpy(&registers, saved.registers().general().data(), sizeof(registers));
   const snapshot::InterruptedCall& call = saved.interrupted_call();
-  const auto timeout = relative_timeout(call.number(), arguments_of(registers));
+  const Arguments arguments = arguments_of(registers);
+  const auto timeout = relative_timeout(call.number(), arguments);
   if (timeout && call.remaining_ns() >= 0) {
     if (timeout->milliseconds_argument >= 0) {
       *argument_register(registers, timeout->milliseconds_argument) =
@@ -253,11 +255,16 @@ std::int64_t begin_call_again(process::Tracee& thread, const snapshot::Thread& s
   registers.orig_rax = ~std::uint64_t{0};
   thread.set_registers(registers);
   const std::uint64_t mask = thread.signal_mask();
+  const std::int64_t began = now_ns();
   constexpr int kEnoughToBlockMs = 2;
   thread.make_call(kEnoughToBlockMs);
   thread.finish_call();
   thread.set_signal_mask(mask);
-  return static_cast<std::int64_t>(thread.registers().rax);
+  const auto result = static_cast<std::int64_t>(thread.registers().rax);
+  if (result == kRestartBlock && timeout && call.remaining_ns() >= 0) {
+    log.waits[thread.tid()] = {call.number(), arguments, began, began + call.remaining_ns()};
+  }
+  return result;
 }
 
 }  // namespace torpor::resource

@@ -50,8 +50,10 @@ void capture_interrupted_calls(process::HeldProcess& held, WaitLog& log, std::in
 // At a restart: begins the saved call in the stopped thread, so that the kernel knows its timeout,
 // and stops the thread in it. `scratch` is room for 16 bytes in the process that may be unmapped
 // afterwards; `syscall_instruction` as in process/injection.h. Must be followed by
-// restore_registers(); returns the value that the call has returned, or -ERESTART_RESTARTBLOCK.
+// restore_registers(); returns the value that the call has returned, or -ERESTART_RESTARTBLOCK;
+// then it is noted in the log, for the next checkpoint.
 std::int64_t begin_call_again(process::Tracee& thread, const snapshot::Thread& saved,
-                              base::RemotePtr syscall_instruction, base::RemotePtr scratch);
+                              base::RemotePtr syscall_instruction, base::RemotePtr scratch,
+                              WaitLog& log);
 
 }  // namespace torpor::resource

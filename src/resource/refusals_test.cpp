@@ -163,6 +163,18 @@ TEST(Refusals, TimerOnTheCpuTimeOfOneThread) {
   EXPECT_THAT(looked_at(child.pid()), ElementsAre(HasSubstr("CPU time of one thread")));
 }
 
+TEST(Refusals, WhatIsLostIsSaid) {
+  const TestChild child([] {
+    if (::prctl(PR_SET_SPECULATION_CTRL, PR_SPEC_STORE_BYPASS, PR_SPEC_DISABLE, 0, 0) != 0) {
+      ::prctl(PR_SET_NAME, "refused");
+    }
+  });
+  if (process::read_status(child.pid()).name == "refused") GTEST_SKIP() << "not on this processor";
+  EXPECT_THAT(looked_at(child.pid()), IsEmpty());
+  EXPECT_THAT(looked_at(child.pid(), false),
+              ElementsAre("Speculation_Store_Bypass: 'thread mitigated' is not kept by a restart"));
+}
+
 // ---------------------------------------------------------------------------- sharing
 
 std::vector<std::string> shared_among(std::vector<pid_t> pids) {

@@ -1,6 +1,5 @@
 #include "resource/shared_memory.h"
 
-#include <linux/memfd.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/sysinfo.h>
@@ -135,8 +134,7 @@ void copy_mapped_shared_memories(CaptureState& state) {
 
 base::UniqueFd make_shared_memory(const snapshot::SharedMemory& memory) {
   const std::string name = memory.is_memfd() ? memory.name() : "shared";
-  base::UniqueFd fd(
-      static_cast<int>(::syscall(SYS_memfd_create, name.c_str(), MFD_CLOEXEC | MFD_ALLOW_SEALING)));
+  base::UniqueFd fd(::memfd_create(name.c_str(), MFD_CLOEXEC | MFD_ALLOW_SEALING));
   if (!fd || ::ftruncate(fd.get(), static_cast<off_t>(memory.size())) != 0) {
     base::throw_system("cannot make a shared memory of {} bytes", memory.size());
   }

@@ -1,11 +1,13 @@
 #include "resource/standard_stream.h"
 
 #include <fcntl.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <iterator>
 
 #include "base/error.h"
+#include "resource/file_path.h"
 #include "resource/terminal.h"
 
 namespace torpor::resource {
@@ -92,13 +94,41 @@ std::vector<OutsideStream> streams_that_lead_outside(std::span<const FileView> r
   return outside;
 }
 
-base::UniqueFd duplicate_stream(const snapshot::OpenFile& file, const RestoreState& state) {
+namespace {
+
+// A pipe or terminal of the restarter that blocks otherwise than the program's did: the program
+// gets a description of its own, because the restarter's must not change. Invalid where that is not
+// to be had (sockets; files, whose position is shared on purpose).
+base::UniqueFd stream_with_flags(int stream, std::uint32_t present, const snapshot::OpenFile& file,
+                                 RestoreState& state) {
+  struct ::stat status {};
+  if (((present ^ file.flags()) & O_NONBLOCK) == 0 || ::fstat(stream, &status) != 0 ||
+      (!S_ISFIFO(status.st_mode) && ::isatty(stream) == 0)) {
+    return {};
+  }
+  snapshot::OpenFile wanted = file;
+  wanted.set_flags((present & O_ACCMODE) | (file.flags() & (O_NONBLOCK | O_APPEND)));
+  try {
+    return reopen_descriptor(stream, wanted, state);
+  } catch (const base::Error&) {  // another user's pipe
+    return {};
+  }
+}
+
+}  // namespace
+
+base::UniqueFd duplicate_stream(const snapshot::OpenFile& file, RestoreState& state) {
   const unsigned stream = file.standard().stream();
   if (stream >= std::size(state.streams)) {
     throw base::Error(base::ErrorCode::bad_image,
                       fmt::format("open file {} is standard stream {}", file.id(), stream));
   }
-  base::UniqueFd fd(::fcntl(state.streams[stream], F_DUPFD_CLOEXEC, 0));
+  const int present = state.streams[stream];
+  const int flags = ::fcntl(present, F_GETFL);
+  if (flags < 0) base::throw_system("cannot duplicate standard stream {}", stream);
+  base::UniqueFd own = stream_with_flags(present, static_cast<std::uint32_t>(flags), file, state);
+  if (own) return own;
+  base::UniqueFd fd(::fcntl(present, F_DUPFD_CLOEXEC, 0));
   if (!fd) base::throw_system("cannot duplicate standard stream {}", stream);
   return fd;
 }

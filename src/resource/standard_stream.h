@@ -21,8 +21,9 @@ std::optional<unsigned> outside_stream(const FileView& view, const CaptureState&
 std::vector<OutsideStream> streams_that_lead_outside(std::span<const FileView> root_streams,
                                                      const CaptureState& state);
 
-// The restarter's stream in place of the saved one: our own descriptor of the same description.
-base::UniqueFd duplicate_stream(const snapshot::OpenFile& file, const RestoreState& state);
+// The restarter's stream in place of the saved one: a descriptor of the same description, or of one
+// that differs in O_NONBLOCK as the program wants it.
+base::UniqueFd duplicate_stream(const snapshot::OpenFile& file, RestoreState& state);
 std::optional<Refusal> check_stream(const snapshot::OpenFile& file, const RestoreState& state);
 
 }  // namespace torpor::resource

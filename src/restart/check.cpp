@@ -10,7 +10,9 @@
 #include <string_view>
 
 #include "base/error.h"
+#include "image/file_io.h"
 #include "image/image_reader.h"
+#include "image/manifest_io.h"
 #include "resource/descriptors.h"
 #include "resource/file_facts.h"
 #include "resource/host_facts.h"
@@ -98,11 +100,21 @@ void check_user(const snapshot::Computation& model, std::vector<Finding>& findin
                       "restart as that user, or as root"});
 }
 
+void check_root(const snapshot::Computation& model, const image::Image& image) {
+  for (const snapshot::Process& process : model.processes()) {
+    if (process.pid() == model.root_pid()) return;
+  }
+  image::throw_bad_image(
+      image.path() / image::manifest_name,
+      fmt::format("the first process, {}, is not among its processes", model.root_pid()));
+}
+
 }  // namespace
 
 std::vector<Finding> check(const Request& request) {
   const image::Image image = image::Image::open(request.image);
   const snapshot::Computation& model = image.manifest().computation();
+  check_root(model, image);
   std::vector<Finding> findings;
   check_processor(image.manifest().host(), findings);
   check_user(model, findings);

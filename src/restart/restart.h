@@ -10,6 +10,7 @@
 
 #include "base/progress.h"
 #include "base/unique_fd.h"
+#include "resource/interrupted_calls.h"
 
 namespace torpor::restart {
 
@@ -35,6 +36,7 @@ struct Restarted {
   // changes state, in the encoding of wait(2); ends with the computation.
   base::UniqueFd reports;
   std::vector<pid_t> not_ours;  // our own helpers below `child`
+  resource::WaitLog waits;      // calls that were begun again, for checkpoint::Request::waits
   std::vector<std::string> warnings;
 };
 

@@ -32,8 +32,9 @@ std::map<pid_t, const snapshot::Thread*> threads_by_tid(const snapshot::Process&
 
 // A call whose timeout only the kernel knew is begun anew; what it says goes into the registers.
 void continue_call(process::Tracee& tracee, snapshot::Thread& thread, base::RemotePtr syscall_at,
-                   base::RemotePtr scratch) {
-  const std::int64_t result = resource::begin_call_again(tracee, thread, syscall_at, scratch);
+                   base::RemotePtr scratch, resource::WaitLog& waits) {
+  const std::int64_t result =
+      resource::begin_call_again(tracee, thread, syscall_at, scratch, waits);
   process::Registers registers{};
   std::memcpy(&registers, thread.registers().general().data(), sizeof(registers));
   registers.rax = static_cast<std::uint64_t>(result);
@@ -84,7 +85,7 @@ void Session::hold_process(process::StoppedProcess& stopped, Husk& husk) {
     }
     snapshot::Thread thread = *saved->second;
     if (thread.has_interrupted_call()) {
-      continue_call(tracee, thread, at, scratch);
+      continue_call(tracee, thread, at, scratch, result_.waits);
     } else {
       end_unknown_call(thread);
     }

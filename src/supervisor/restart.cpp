@@ -8,7 +8,8 @@
 #include <thread>
 
 #include "base/error.h"
-#include "image/manifest_io.h"
+#include "image/image_reader.h"
+#include "supervisor/headless_relay.h"
 #include "supervisor/launch.h"
 #include "supervisor/standard_streams.h"
 
@@ -95,22 +96,28 @@ control::Status status_for(const snapshot::Manifest& manifest, const RestartOpti
 }  // namespace
 
 int restart(const RestartOptions& options, base::Progress& progress, const OnStarted& on_started) {
-  const snapshot::Manifest manifest = image::read_manifest(options.image / image::manifest_name);
+  const snapshot::Manifest manifest = image::Image::open(options.image).manifest();
   const std::string name = options.name.value_or(manifest.name());
   Signals signals;
   if (::prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0) base::throw_system("cannot be a subreaper");
   Supervisor supervisor(signals, NameClaim::exactly(runtime_directory(), name), options.policy,
                         status_for(manifest, options));
 
-  std::unique_ptr<UserTerminal> terminal;
-  if (manifest.computation().has_terminal()) terminal = UserTerminal::find();
-  Pty pty = terminal ? pty_as_before(manifest.computation().terminal()) : Pty{};
+  // A program that had a terminal gets one again, whether or not there is a user for it.
+  const bool wants_terminal = manifest.computation().has_terminal();
+  std::unique_ptr<UserTerminal> terminal = wants_terminal ? UserTerminal::find() : nullptr;
+  Pty pty = wants_terminal ? pty_as_before(manifest.computation().terminal()) : Pty{};
   const int slave = pty.slave.get();
   const std::array<int, 3> streams = streams_for_program(terminal.get(), slave);
   restart::Restarted restarted = bring_back(options, streams, slave, signals, progress);
   on_started(describe(restarted, name));
   supervisor.supervise_restored(std::move(restarted), outside_streams(streams));
-  if (terminal) supervisor.relay_terminal(std::move(terminal), std::move(pty));
+  std::optional<HeadlessRelay> relay_without_user;
+  if (terminal) {
+    supervisor.relay_terminal(std::move(terminal), std::move(pty));
+  } else if (wants_terminal) {
+    relay_without_user.emplace(std::move(pty), !options.background);
+  }
   return supervisor.run();
 }
 

@@ -20,6 +20,7 @@ struct RestartOptions {
   bool accept_changed_files = false;
   std::optional<std::string> name;  // else the one that it had
   CheckpointPolicy policy;          // for what is taken of it later
+  bool background = false;          // nobody's input is waiting to be read
 };
 
 // Called once, when the program runs again.

@@ -80,6 +80,7 @@ void Supervisor::supervise_child(pid_t root, OutsideStreams outside) {
 void Supervisor::supervise_restored(restart::Restarted restarted, OutsideStreams outside) {
   take_over(restarted.root, restarted.reaper, std::move(outside));
   not_ours_ = std::move(restarted.not_ours);
+  waits_ = std::move(restarted.waits);
   watch_ = watch_reports(io_, restarted.child, std::move(restarted.reports), restarted.root_seen,
                          wait_lock_, [this](int status) { on_status(status); });
 }

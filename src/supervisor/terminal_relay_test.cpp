@@ -100,7 +100,9 @@ TEST_F(Relay, TheProgramHasATerminalOfTheSameSize) {
 }
 
 TEST_F(Relay, KeysArriveAndTheInterruptKeyInterrupts) {
-  start({"sh", "-c", "trap 'echo caught; exit 4' INT; echo go; read x; echo got $x; while :; do sleep 0.05; done"});
+  start({"sh", "-c",
+         "trap 'echo caught; exit 4' INT; echo go; read x; echo got $x; while :; do sleep 0.05; "
+         "done"});
   ASSERT_TRUE(sees("go"));
   type("hello\r");
   ASSERT_TRUE(sees("got hello"));

@@ -33,7 +33,12 @@ base::UniqueFd open_again(int fd) {
 }  // namespace
 
 UserTerminal::UserTerminal(base::UniqueFd fd, std::array<bool, 3> streams)
-    : fd_(std::move(fd)), streams_(streams) {}
+    : fd_(std::move(fd)), flags_(::fcntl(fd_.get(), F_GETFL)), streams_(streams) {}
+
+UserTerminal::~UserTerminal() {
+  leave_raw();
+  ::fcntl(fd_.get(), F_SETFL, flags_);
+}
 
 std::unique_ptr<UserTerminal> UserTerminal::find() {
   if (is_pipe_or_socket(1)) return nullptr;

@@ -20,12 +20,12 @@ class UserTerminal {
   // here would take them away from it.
   static std::unique_ptr<UserTerminal> find();
 
-  ~UserTerminal() { leave_raw(); }
+  ~UserTerminal();
 
   // Which of 0, 1, 2 lead to it.
   [[nodiscard]] const std::array<bool, 3>& streams() const { return streams_; }
   // An open file description of our own where the terminal can be opened, so that nobody else sees
-  // that it does not block.
+  // that it does not block. Where it cannot, O_NONBLOCK is taken back in the end.
   [[nodiscard]] int fd() const { return fd_.get(); }
 
   // Whether our process group may read and set it.
@@ -42,6 +42,7 @@ class UserTerminal {
   UserTerminal(base::UniqueFd fd, std::array<bool, 3> streams);
 
   base::UniqueFd fd_;
+  int flags_;  // of the description, which may be one that others have too
   std::array<bool, 3> streams_;
   std::optional<RawMode> raw_;
 };

@@ -47,9 +47,15 @@ class Supervision(TorporTest):
         super().setUp()
         self.output = self.directory / "tmp" / "output"
 
+    def open_output(self):
+        out = open(self.output, "ab")  # pylint: disable=consider-using-with
+        if self.uid is not None:
+            os.fchown(out.fileno(), self.uid, self.uid)
+        return out
+
     def launch_counter(self, *options) -> subprocess.Popen:
         """A counter whose output goes into a file; returns when it counts."""
-        with open(self.output, "ab") as out:
+        with self.open_output() as out:
             process = self.start_torpor("launch", "--name", "c", *options, "--", "python3", "-c", COUNTER,
                                         stdout=out)
         self.wait_for_count(5)
@@ -90,7 +96,7 @@ class Supervision(TorporTest):
         return outcome
 
     def start_restart(self, *words, **options) -> subprocess.Popen:
-        with open(self.output, "ab") as out:
+        with self.open_output() as out:
             settings = {"stdout": out}
             settings.update(options)
             return self.start_torpor("restart", *words, **settings)
@@ -131,7 +137,7 @@ class Supervision(TorporTest):
         process.kill()
 
     def test_attached_process(self):
-        with open(self.output, "wb") as out:
+        with self.open_output() as out:
             program = self.start(self.user_command("python3", "-c", COUNTER), stdout=out)
         process = self.start_torpor("attach", str(program.pid), "--name", "c")
         self.wait_for_count(5)

@@ -17,7 +17,7 @@ INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*(?:"([^"\n]*)"|(<[^>\n]*>)|(\S
 # A member's name (process.syscall) is no raw call; a qualified one (::syscall) is.
 RAW = re.compile(
     r"(?<![\w.])(?<!->)(?:(ptrace|syscall|process_vm_readv|process_vm_writev)\s*\("
-    r"|(asm|__asm|__asm__)\b)"
+    r"|(asm|__asm|__asm__)\b(?!/))"  # <asm/...> is a header
 )
 GENERATED = {"proto"}  # rooms whose headers the build makes: they are not in src/
 
