@@ -2,7 +2,6 @@
 # them as disabled, and this prints them with the reason when the build is configured. Remove a line
 # when its test passes; run one all the same with the script itself, e.g. tests/e2e/cycle.py java.
 set(known_gaps
-  "e2e.continue.dead_leader|a process whose main thread has exited cannot be checkpointed yet"
   "e2e.continue.itimers|the test program itself sometimes fails: timer_create gives EINVAL"
   "e2e.features.itimers|the test program itself sometimes fails: timer_create gives EINVAL"
   "e2e.cycle.java|some restarts failed with 'was killed', not yet seen to pass since that was mended"

@@ -24,7 +24,7 @@ std::uint64_t instruction_in_agent() {
 }  // namespace
 
 BorrowedCalls::BorrowedCalls(const HeldProcess& held)
-    : pid_(held.pid),
+    : pid_(held.memory_pid()),  // a leader that has exited has no memory
       instruction_(held.agent->code() + instruction_in_agent()),
       room_(held.agent->message_payload()) {}
 

@@ -10,8 +10,6 @@ KNOWN_GAPS = {
                              "in state t instead of T",
     "features.process_tree": "a relative that runs a moment longer or sooner can see a stopped child "
                              "in state t instead of T",
-    "continue.dead_leader": "a process whose main thread has exited cannot be checkpointed yet",
-    "features.dead_leader": "a process whose main thread has exited cannot be checkpointed yet",
     "continue.itimers": "the test program itself sometimes fails (timer_create gives EINVAL)",
     "features.itimers": "the test program itself sometimes fails (timer_create gives EINVAL)",
     "features.proclist": "inode numbers of anonymous files (epoll, pipes) are new after a restart",
