@@ -86,8 +86,8 @@ say "\$ torpor checkpoint primes"
 wait_until 30 has_lines before $((known + 3)) || die "the program did not go on"
 
 say "\$ kill -KILL $program $launch        # the program and its supervisor"
-kill -KILL "$program" "$launch"
 { # without the shell's own remark about it
+  kill -KILL "$program" "$launch"
   wait "$launch" || true
 } 2>/dev/null
 wait_until 10 is_gone "$program" || die "the program still runs"

@@ -1,14 +1,8 @@
 # Tests that have not been seen to pass reliably yet. They are not run by `./dev test`; ctest lists
 # them as disabled, and this prints them with the reason when the build is configured. Remove a line
-# when its test passes; run one all the same with the script itself, e.g. tests/e2e/cycle.py java.
 set(known_gaps
   "e2e.continue.itimers|the test program itself sometimes fails: timer_create gives EINVAL"
   "e2e.features.itimers|the test program itself sometimes fails: timer_create gives EINVAL"
-  "e2e.cycle.java|some restarts failed with 'was killed', not yet seen to pass since that was mended"
-  "e2e.cycle.sh_dash|some restarts failed with 'was killed', not yet seen to pass since that was mended"
-  "e2e.cycle.rust|some restarts failed with 'was killed', not yet seen to pass since that was mended"
-  "e2e.cycle.compress|too slow on a loaded machine, not yet seen to pass"
-  "e2e.demo|some restarts failed, not yet seen to pass since that was mended"
   "e2e.features.epolls|consumed edge-triggered events are reported once more after a restart"
   "e2e.features.inflight_vfork|some restarts failed, not yet seen to pass since that was mended"
   "e2e.features.blocked_calls|some restarts failed, not yet seen to pass since that was mended"

@@ -11,7 +11,7 @@ usage: cycle.py [PROGRAM...] [--seed N] [--cycles N] [--only root|user]
 import disturbed
 from disturbed import DisturbedTest
 
-DEFAULT_CYCLES = 4
+DEFAULT_CYCLES = 20
 
 # Programs that write into files of their own cannot lose what they did after a checkpoint: their
 # files would be of another time than they. Only `--kill` is right for them.
