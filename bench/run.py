@@ -49,6 +49,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--json", type=pathlib.Path, metavar="FILE",
                         help="all figures (default: bench.json in the build)")
     options = parser.parse_args()
+    options.build = options.build.resolve()
     options.json = options.json or options.build / "bench.json"
     return options
 

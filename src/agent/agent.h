@@ -28,6 +28,7 @@ extern const BlobHeader blob_start;
 [[noreturn]] void serve(Context* context);
 [[noreturn]] void husk_main(const BlobHeader* blob);
 void inject_main(Context* context);
+void probe_main(ThreadProbe* probe);
 }
 
 // Makes the calls in order. Stops at the first that fails unless it may.
@@ -37,6 +38,9 @@ void execute(Context* context, Call* calls, std::uint32_t count);
 // in go back by itself, and ends; the agent's area cannot unmap itself and stays behind. A husk
 // ends.
 [[noreturn]] void abandon(Context* context);
+
+// Threads that still wait in probe_main() return by themselves.
+void let_probed_threads_go(Context* context);
 
 // Sends the executed message back.
 void reply(Context* context);

@@ -24,6 +24,7 @@ struct BlobHeader {
   std::uint64_t size;
   std::uint64_t inject_entry;  // rdi = Context*: the way in through a stopped thread
   std::uint64_t serve_entry;   // rdi = Context*: the way in after a move
+  std::uint64_t probe_entry;   // rdi = ThreadProbe*: a stopped thread answers for itself
 };
 
 // Functions of the agent itself, in Call::number.
@@ -86,6 +87,29 @@ struct ThreadRecord {
   std::int64_t failed_result;
 };
 
+// What only a thread itself can tell about itself, or the negative errno of the call that failed.
+struct ThreadAnswers {
+  std::uint64_t alternate_stack[3];  // stack_t
+  std::uint64_t tid_address;         // PR_GET_TID_ADDRESS
+  std::int64_t timer_slack;
+  std::int32_t parent_death_signal;
+  std::int32_t unused;
+  std::int64_t stack_result;
+  std::int64_t tid_address_result;
+  std::int64_t parent_death_result;
+};
+
+// One stopped thread of the program that is sent to probe_entry. It answers, and waits to be put
+// back where it was; if the supervisor is lost it returns by itself.
+struct ThreadProbe {
+  std::uint64_t saved_registers[27];  // struct user_regs_struct, ready to be returned to
+  std::uint64_t saved_mask;
+  std::uint32_t finish;  // futex: return by yourself
+  std::uint32_t done;    // nonzero: the answers are there
+  ThreadAnswers answers;
+  alignas(16) std::byte stack[768];
+};
+
 // How far the thread that brings the agent in has come.
 enum InjectState : std::uint32_t {
   kEntering = 0,
@@ -114,6 +138,8 @@ struct Context {
   std::int32_t snapshot_pid;
   std::uint32_t undo_count;
   Call undo[kMaxUndo];
+  std::uint64_t probes;  // ThreadProbe*, while threads answer
+  std::uint64_t probe_count;
   alignas(64) Message message;
   alignas(64) std::byte inject_stack[kStackSize];
   alignas(64) std::byte helper_stack[kStackSize];

@@ -21,4 +21,10 @@ std::span<const std::byte> agent_blob() {
   return {torpor_agent_elf + segment.p_offset, segment.p_filesz};
 }
 
+BlobHeader blob_header() {
+  BlobHeader header{};
+  std::memcpy(&header, agent_blob().data(), sizeof(header));
+  return header;
+}
+
 }  // namespace torpor::agent

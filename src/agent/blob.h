@@ -4,6 +4,8 @@
 #include <cstddef>
 #include <span>
 
+#include "agent/agent_abi.h"
+
 namespace torpor::agent {
 
 // The ELF file: executed, it is a husk.
@@ -11,5 +13,8 @@ std::span<const std::byte> agent_program();
 
 // Its one segment from the BlobHeader on: copied into a process, it is the agent.
 std::span<const std::byte> agent_blob();
+
+// What stands at its start.
+BlobHeader blob_header();
 
 }  // namespace torpor::agent

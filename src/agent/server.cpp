@@ -40,6 +40,7 @@ void abandon(Context* context) {
     for (;;) raw_syscall(__NR_exit_group, 1);
   }
   execute(context, context->undo, context->undo_count);
+  let_probed_threads_go(context);
   store(&context->proceed, 1);
   futex_wake(&context->proceed);
   store(&context->finish, 1);

@@ -3,6 +3,8 @@
 
 #include <sys/types.h>
 
+#include <vector>
+
 #include "process/agent_client.h"
 #include "process/stopped_tree.h"
 
@@ -15,6 +17,9 @@ struct HeldProcess {
   StoppedProcess* stopped = nullptr;
   // Null for a zombie, and in a dry pass.
   AgentClient* agent = nullptr;
+
+  // Of each thread of `stopped`, in order, once answers_of() (thread_answers.h) has asked for them.
+  std::vector<agent::ThreadAnswers> answers;
 
   // See StoppedProcess::memory_pid().
   [[nodiscard]] pid_t memory_pid() const { return stopped != nullptr ? stopped->memory_pid() : pid; }

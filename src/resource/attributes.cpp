@@ -7,7 +7,6 @@
 #include <unistd.h>
 
 #include "base/error.h"
-#include "process/borrowed_calls.h"
 #include "process/proc_file.h"
 #include "process/proc_scan.h"
 #include "process/proc_status.h"
@@ -39,17 +38,6 @@ std::string thread_name(pid_t pid, pid_t tid) {
   std::string name = process::read_proc_file(pid, tid, "comm");
   if (!name.empty() && name.back() == '\n') name.pop_back();
   return name;
-}
-
-int parent_death_signal(const process::BorrowedCalls& calls, process::Tracee& thread) {
-  const std::int64_t result =
-      calls.call(thread, SYS_prctl, {PR_GET_PDEATHSIG, calls.room(), 0, 0, 0});
-  if (result < 0) {
-    base::throw_errno(
-        static_cast<int>(-result),
-        fmt::format("cannot ask thread {} for its parent-death signal", thread.tid()));
-  }
-  return calls.result<int>();
 }
 
 std::uint32_t read_personality(pid_t pid, pid_t tid) {
@@ -106,7 +94,7 @@ bool is_leader(const snapshot::Thread& thread, const snapshot::Process& process)
 }  // namespace
 
 void capture_attributes(process::HeldProcess& held, snapshot::Process& process) {
-  const std::vector<ThreadView> threads = living_threads(held, process);
+  const std::vector<ThreadView> threads = threads_with_answers(held, process);
   snapshot::ProcessAttributes& saved = *process.mutable_attributes();
   capture_by_agent(*held.agent, saved);
   saved.set_command_name(thread_name(held.pid, held.pid));
@@ -115,10 +103,9 @@ void capture_attributes(process::HeldProcess& held, snapshot::Process& process) 
   capture_context(held.pid, threads.front().tracee->tid(), *process.mutable_context());
   // Of each thread; but nobody gives threads different ones.
   saved.set_personality(read_personality(held.pid, threads.front().tracee->tid()));
-  const process::BorrowedCalls calls(held);
   for (const ThreadView& thread : threads) {
     thread.saved->set_name(thread_name(held.pid, thread.tracee->tid()));
-    thread.saved->set_parent_death_signal(parent_death_signal(calls, *thread.tracee));
+    thread.saved->set_parent_death_signal(thread.answers->parent_death_signal);
   }
   saved.set_parent_death_signal(threads.front().saved->parent_death_signal());
 }

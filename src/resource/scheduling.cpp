@@ -12,7 +12,6 @@
 #include <optional>
 
 #include "base/error.h"
-#include "process/borrowed_calls.h"
 #include "process/proc_file.h"
 #include "process/proc_scan.h"
 #include "process/thread_facts.h"
@@ -49,26 +48,6 @@ bool covers(const std::vector<std::byte>& mask, const std::vector<std::byte>& al
     if ((all[i] & ~have) != std::byte{0}) return false;
   }
   return true;
-}
-
-// /proc/TID/timerslack_ns, for which CAP_SYS_NICE is needed (Linux 4.9); nothing without it.
-std::optional<std::int64_t> slack_from_outside(pid_t tid) {
-  try {
-    const std::string text = process::read_proc_file(tid, "timerslack_ns");
-    return process::Scanner(text, "timerslack_ns").number<std::int64_t>();
-  } catch (const base::Error&) {
-    return std::nullopt;
-  }
-}
-
-std::int64_t timer_slack(const process::BorrowedCalls& calls, process::Tracee& thread) {
-  if (const auto slack = slack_from_outside(thread.tid())) return *slack;
-  const std::int64_t slack = calls.call(thread, SYS_prctl, {PR_GET_TIMERSLACK, 0, 0, 0, 0});
-  if (slack < 0) {
-    base::throw_errno(static_cast<int>(-slack),
-                      fmt::format("cannot ask thread {} for its timer slack", thread.tid()));
-  }
-  return slack;
 }
 
 std::string policy_name(std::uint32_t policy) {
@@ -136,16 +115,15 @@ std::vector<std::byte> widest_affinity() {
 }
 
 void capture_scheduling(process::HeldProcess& held, snapshot::Process& process) {
-  const process::BorrowedCalls calls(held);
   const std::vector<std::byte> all = widest_affinity();
   const std::uint64_t usual_slice = process::read_scheduling(0).runtime;
-  for (const ThreadView& thread : living_threads(held, process)) {
+  for (const ThreadView& thread : threads_with_answers(held, process)) {
     const pid_t tid = thread.tracee->tid();
     put_scheduling(process::read_scheduling(tid), usual_slice, *thread.saved->mutable_scheduling());
     const std::vector<std::byte> affinity = process::read_affinity(tid);
     if (!covers(affinity, all)) thread.saved->set_affinity(affinity.data(), affinity.size());
     thread.saved->set_io_priority(process::read_io_priority(tid));
-    thread.saved->set_timer_slack_ns(timer_slack(calls, *thread.tracee));
+    thread.saved->set_timer_slack_ns(thread.answers->timer_slack);
   }
 }
 

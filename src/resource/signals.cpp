@@ -7,7 +7,6 @@
 #include <memory>
 
 #include "base/error.h"
-#include "process/borrowed_calls.h"
 #include "resource/thread_view.h"
 
 namespace torpor::resource {
@@ -60,14 +59,10 @@ void put_queue(std::vector<siginfo_t> queue, Repeated& saved) {
   }
 }
 
-void capture_alternate_stack(const process::BorrowedCalls& calls, const ThreadView& thread) {
-  const std::int64_t result = calls.call(*thread.tracee, SYS_sigaltstack, {0, calls.room()});
-  if (result < 0) {
-    base::throw_errno(
-        static_cast<int>(-result),
-        fmt::format("cannot read the alternate stack of thread {}", thread.tracee->tid()));
-  }
-  const auto stack = calls.result<stack_t>();
+void capture_alternate_stack(const ThreadView& thread) {
+  stack_t stack{};
+  static_assert(sizeof(stack) == sizeof(thread.answers->alternate_stack));
+  std::memcpy(&stack, thread.answers->alternate_stack, sizeof(stack));
   snapshot::AlternateStack& saved = *thread.saved->mutable_alternate_stack();
   saved.set_address(reinterpret_cast<std::uint64_t>(stack.ss_sp));
   saved.set_size(stack.ss_size);
@@ -105,12 +100,11 @@ void restore_alternate_stack(process::CallList& calls, const snapshot::Alternate
 void capture_signals(process::HeldProcess& held, snapshot::Process& process) {
   static_assert(sizeof(siginfo_t) == kInfoBytes);
   capture_actions(held, process);
-  const std::vector<ThreadView> threads = living_threads(held, process);
+  const std::vector<ThreadView> threads = threads_with_answers(held, process);
   put_queue(threads.front().tracee->pending_signals(true), *process.mutable_pending());
-  const process::BorrowedCalls calls(held);
   for (const ThreadView& thread : threads) {
     put_queue(thread.tracee->pending_signals(false), *thread.saved->mutable_pending());
-    capture_alternate_stack(calls, thread);
+    capture_alternate_stack(thread);
   }
 }
 

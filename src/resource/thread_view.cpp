@@ -1,6 +1,7 @@
 #include "resource/thread_view.h"
 
 #include "base/error.h"
+#include "process/thread_answers.h"
 
 namespace torpor::resource {
 
@@ -17,7 +18,15 @@ std::vector<ThreadView> living_threads(process::HeldProcess& held, snapshot::Pro
   }
   std::vector<ThreadView> views;
   views.reserve(saved.size());
-  for (std::size_t i = 0; i < saved.size(); ++i) views.push_back({&tracees[i], saved[i]});
+  for (std::size_t i = 0; i < saved.size(); ++i) views.push_back({&tracees[i], saved[i], nullptr});
+  return views;
+}
+
+std::vector<ThreadView> threads_with_answers(process::HeldProcess& held,
+                                             snapshot::Process& process) {
+  std::vector<ThreadView> views = living_threads(held, process);
+  const auto answers = process::answers_of(held);
+  for (std::size_t i = 0; i < views.size(); ++i) views[i].answers = &answers[i];
   return views;
 }
 

@@ -11,9 +11,13 @@ namespace torpor::resource {
 struct ThreadView {
   process::Tracee* tracee;
   snapshot::Thread* saved;
+  const agent::ThreadAnswers* answers;  // null unless they were asked for
 };
 
 // The living threads, in order. Throws Error internal unless `process` has one for each.
 std::vector<ThreadView> living_threads(process::HeldProcess& held, snapshot::Process& process);
+// The same, and each has answered for itself (thread_answers.h).
+std::vector<ThreadView> threads_with_answers(process::HeldProcess& held,
+                                             snapshot::Process& process);
 
 }  // namespace torpor::resource

@@ -14,6 +14,7 @@ namespace {
 
 // How long clients may take to fetch their answers when everything else is over.
 constexpr std::chrono::seconds last_words_patience{2};
+constexpr std::chrono::milliseconds nap_while_checkpointing{3};
 // More than a pseudo terminal can hold; others who still write do not keep us for ever.
 constexpr std::size_t flush_limit = 1u << 20;
 
@@ -174,9 +175,16 @@ asio::awaitable<void> Supervisor::take_periodic_checkpoints() {
 
 // ------------------------------------------------------------------------------- signals
 
+// Every stop of every thread during a checkpoint is a SIGCHLD to us. They are taken together, or
+// this thread would be busy with them while the program waits for the other one.
 asio::awaitable<void> Supervisor::take_signals() {
+  asio::steady_timer nap(io_);
   while (true) {
     std::error_code error;
+    if (job_runs()) {
+      nap.expires_after(nap_while_checkpointing);
+      co_await nap.async_wait(asio::redirect_error(asio::use_awaitable, error));
+    }
     co_await signal_fd_.async_wait(asio::posix::stream_descriptor::wait_read,
                                    asio::redirect_error(asio::use_awaitable, error));
     if (error) co_return;

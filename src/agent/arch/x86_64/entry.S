@@ -9,6 +9,7 @@ blob_start:
     .quad blob_end - blob_start
     .quad inject_entry - blob_start
     .quad serve_entry - blob_start
+    .quad probe_entry - blob_start
 
     .text
 
@@ -33,6 +34,7 @@ inject_entry:
     // inject_main returns only when the supervisor was lost: go back to where we were. iretq
     // restores rip, rflags and rsp without touching the program's stack.
     lea CONTEXT_SAVED_REGISTERS(%rbx), %rax
+go_back:
     pushq REGS_SS(%rax)
     pushq REGS_RSP(%rax)
     pushq REGS_EFLAGS(%rax)
@@ -54,6 +56,18 @@ inject_entry:
     mov REGS_RDI(%rax), %rdi
     mov REGS_RAX(%rax), %rax
     iretq
+
+// A stopped thread of the program is sent here to answer for itself: rdi = ThreadProbe*.
+    .globl probe_entry
+probe_entry:
+    cld
+    xor %ebp, %ebp
+    mov %rdi, %rbx
+    lea PROBE_STACK_TOP(%rdi), %rsp
+    and $-16, %rsp
+    call probe_main
+    mov %rbx, %rax
+    jmp go_back
 
 // The server starts over in a moved copy of the blob: rdi = Context* of the new place.
     .globl serve_entry
