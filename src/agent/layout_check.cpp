@@ -8,6 +8,7 @@ static_assert(offsetof(Context, saved_registers) == CONTEXT_SAVED_REGISTERS);
 static_assert(offsetof(Context, inject_stack) + kStackSize == CONTEXT_INJECT_STACK_TOP);
 static_assert(offsetof(Context, agent_stack) + kStackSize == CONTEXT_AGENT_STACK_TOP);
 static_assert(sizeof(Call) == 72);
-static_assert(sizeof(BlobHeader) == 32);
+static_assert(sizeof(BlobHeader) == 72);
+static_assert(sizeof(DetourData) == 32 * 8);
 
 }  // namespace torpor::agent
