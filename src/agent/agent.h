@@ -17,7 +17,7 @@ std::uint64_t address_of(const T* pointer) {
 }
 
 extern "C" {
-void jump_to(std::uint64_t address, void* argument);
+void jump_to(std::uint64_t address, void* argument, std::uint64_t second = 0);
 std::int64_t clone_call(struct clone_args* args, std::size_t size, void (*function)(void*),
                         void* argument);
 void serve_entry();
@@ -27,7 +27,8 @@ extern const BlobHeader blob_start;
 // husk, ends it).
 [[noreturn]] void serve(Context* context);
 [[noreturn]] void husk_main(const BlobHeader* blob);
-void inject_main(Context* context);
+// The address at which the thread has to go on; 0: at its own saved registers.
+std::uint64_t inject_main(Context* context);
 void probe_main(ThreadProbe* probe);
 }
 
@@ -35,12 +36,14 @@ void probe_main(ThreadProbe* probe);
 void execute(Context* context, Call* calls, std::uint32_t count);
 
 // The supervisor is gone. In a program: undoes what would be seen, lets the thread that brought us
-// in go back by itself, and ends; the agent's area cannot unmap itself and stays behind. A husk
-// ends.
+// in go back by itself, and ends. Who goes last, that thread or we, unmaps the area. A husk ends.
 [[noreturn]] void abandon(Context* context);
 
 // Threads that still wait in probe_main() return by themselves.
 void let_probed_threads_go(Context* context);
+
+// Waits for so long, or until `fd` can be read (-1: just waits). True if it can.
+bool readable_within(int fd, std::int64_t nanoseconds);
 
 // Sends the executed message back.
 void reply(Context* context);

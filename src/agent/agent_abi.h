@@ -25,7 +25,24 @@ struct BlobHeader {
   std::uint64_t inject_entry;  // rdi = Context*: the way in through a stopped thread
   std::uint64_t serve_entry;   // rdi = Context*: the way in after a move
   std::uint64_t probe_entry;   // rdi = ThreadProbe*: a stopped thread answers for itself
+  // arch/*/detour.S, which is copied elsewhere as a whole; its entries.
+  std::uint64_t detour_begin;
+  std::uint64_t detour_end;
+  std::uint64_t detour_call;        // the call in the registers; stopped at its end by a supervisor
+  std::uint64_t detour_back;        // unmaps, and goes back to saved_registers
+  std::uint64_t detour_end_thread;  // rdi, rsi = start and bytes: unmaps, and ends the thread
 };
+
+// What stands before the detour's code. Only the supervisor writes it.
+struct DetourData {
+  std::uint64_t magic;
+  std::uint64_t users;        // agents that may come this way
+  std::uint64_t unmap_start;  // 0: what detour_call's call has returned
+  std::uint64_t unmap_bytes;  // 0: nothing
+  std::uint64_t saved_mask;
+  std::uint64_t saved_registers[27];  // struct user_regs_struct
+};
+inline constexpr std::uint64_t kDetourMagic = 0x31756f7465647274;  // "trdetou1"
 
 // Functions of the agent itself, in Call::number.
 enum Function : std::int64_t {
@@ -131,7 +148,14 @@ struct Context {
   std::uint32_t proceed;            // futex
   std::uint32_t finish;             // futex
   std::int32_t inject_error;
-  std::uint64_t saved_mask;           // of the injecting thread
+  std::uint32_t give_up;  // set by the supervisor: it could not reach the agent, which ends
+  std::uint32_t
+      thread_is_back;         // set by the supervisor: the thread that brought us in is elsewhere
+  std::uint32_t agent_lives;  // futex; the kernel clears it when the agent's thread has ended
+  std::uint32_t bringer_tid;  // the thread that brings the agent in, as the process sees it
+  std::uint64_t way_back;     // address of detour_back, or 0 if there is no detour
+  std::uint64_t way_out;      // of detour_end_thread
+  std::uint64_t saved_mask;   // of the injecting thread
   std::uint64_t saved_registers[27];  // struct user_regs_struct, ready to be returned to
   std::int32_t agent_tid;
   std::int32_t snapshot_control;

@@ -2,8 +2,7 @@
 // own thread, and waits to be put back where it was.
 //
 // At every instant the supervisor may die. Then nobody puts this thread back, and it has to return
-// by itself (entry.S), which is why it can only wait in bounded steps and why its registers lie
-// ready in the context.
+// by itself (entry.S), which is why its registers lie ready, in the detour and in the context.
 #include <asm/errno.h>
 #include <asm/unistd.h>
 #include <linux/sched.h>
@@ -19,19 +18,50 @@ constexpr std::uint64_t kSeqPacketCloseOnExec = 5 | 02000000;
 constexpr std::uint64_t kPatience = 200;  // naps that a supervisor may take to take its end
 constexpr std::int64_t kNap = 50000000;   // 50 ms
 
-struct PollFd {
-  std::int32_t fd;
-  std::int16_t events;
-  std::int16_t revents;
-};
+char* append(char* to, const char* text) {
+  while (*text != '\0') *to++ = *text++;
+  return to;
+}
 
-// One nap, or until `fd` can be read (fd -1: just the nap). ppoll, because it is one of the
-// few waits with a timeout that leave the thread's restart block alone: the thread may be in the
-// middle of an interrupted nanosleep whose remaining time stands there.
-bool readable_after_nap(int fd) {
-  const __kernel_timespec nap{0, kNap};
-  PollFd wait{fd, 1 /* POLLIN */, 0};
-  return raw_syscall(__NR_ppoll, address_of(&wait), 1, address_of(&nap)) > 0;
+char* append(char* to, std::uint64_t number) {
+  if (number >= 10) to = append(to, number / 10);
+  *to++ = static_cast<char>('0' + number % 10);
+  return to;
+}
+
+bool begins_with(const char* text, const char* wanted) {
+  while (*wanted != '\0') {
+    if (*text++ != *wanted++) return false;
+  }
+  return true;
+}
+
+// The thread that brought us in is traced as long as the supervisor lives. A tracer in an outer pid
+// namespace is not shown, nor is any without /proc.
+bool shows_tracer(const Context* context) {
+  char path[64];
+  *append(append(append(path, "/proc/self/task/"), context->bringer_tid), "/status") = '\0';
+  const std::int64_t file =
+      raw_syscall(__NR_open, address_of(&path[0]), 02000000 /* O_CLOEXEC */, 0);
+  if (file < 0) return false;
+  char text[1024];
+  const std::int64_t size = raw_syscall(__NR_read, static_cast<std::uint64_t>(file),
+                                        address_of(&text[0]), sizeof(text) - 1);
+  raw_syscall(__NR_close, static_cast<std::uint64_t>(file));
+  for (std::int64_t i = 0; i < size; ++i) {
+    text[size] = '\0';
+    if (text[i] == '\n' && begins_with(text + i + 1, "TracerPid:\t")) {
+      return !begins_with(text + i + 1, "TracerPid:\t0");
+    }
+  }
+  return false;
+}
+
+// The supervisor, which lives, will put the thread that brought us in back.
+[[noreturn]] void end_unreached(Context* context) {
+  store(&context->proceed, 1);
+  futex_wake(&context->proceed);
+  for (;;) raw_syscall(__NR_exit, 0);
 }
 
 void agent_thread(void* argument) {
@@ -42,10 +72,15 @@ void agent_thread(void* argument) {
   context->agent_tid = static_cast<std::int32_t>(raw_syscall(__NR_gettid));
   store(&context->state, kSocketReady);
   futex_wake(&context->state);
-  // Until the supervisor has taken its end, the thread that brought us in holds it open.
-  // It sets `finish` itself when it has to give up before that.
-  for (std::uint64_t i = 0; i < kPatience && load(&context->finish) == 0; ++i) {
-    if (readable_after_nap(context->socket)) serve(context);
+  // Until the supervisor has taken its end, the thread that brought us in holds it open, and its
+  // death shows only there.
+  bool was_shown = false;
+  for (std::uint64_t i = 0; i < kPatience; ++i) {
+    if (load(&context->give_up) != 0) end_unreached(context);
+    const bool shown = shows_tracer(context);
+    if (was_shown && !shown) break;
+    was_shown = shown;
+    if (readable_within(context->socket, kNap)) serve(context);
   }
   abandon(context);
 }
@@ -57,9 +92,11 @@ std::int64_t start_agent(Context* context) {
   if (made < 0) return made;
   context->socket = pair[0];
   context->peer_socket = pair[1];
+  context->bringer_tid = static_cast<std::uint32_t>(raw_syscall(__NR_gettid));
   clone_args args{};
   args.flags = CLONE_VM | CLONE_FS | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM |
-               context->agent_clone_flags;
+               CLONE_CHILD_CLEARTID | context->agent_clone_flags;
+  args.child_tid = address_of(&context->agent_lives);
   args.stack = address_of(context->agent_stack);
   args.stack_size = sizeof(context->agent_stack);
   return clone_call(&args, sizeof(args), agent_thread, context);
@@ -78,9 +115,10 @@ void wait_until_set(const std::uint32_t* word) {
 
 }  // namespace
 
-void inject_main(Context* context) {
+std::uint64_t inject_main(Context* context) {
   const std::int64_t started = start_agent(context);
   const bool failed = started < 0;
+  if (failed) store(&context->agent_lives, 0);
   const int ours = context->socket;
   const int theirs = context->peer_socket;
   if (failed) {
@@ -92,12 +130,15 @@ void inject_main(Context* context) {
   store(&context->state, failed ? kFailed : kWaiting);
   futex_wake(&context->state);
   if (failed) {
-    for (std::uint64_t i = 0; i < kPatience; ++i) readable_after_nap(-1);
+    for (std::uint64_t i = 0; i < kPatience; ++i) readable_within(-1, kNap);
   } else {
     wait_until_set(&context->finish);
   }
   store(&context->state, kReturning);
+  while (load(&context->agent_lives) != 0) futex_wait(&context->agent_lives, 1, -1);
+  if (context->way_back != 0) return context->way_back;
   raw_syscall(__NR_rt_sigprocmask, 2 /* SIG_SETMASK */, address_of(&context->saved_mask), 0, 8);
+  return 0;
 }
 
 }  // namespace torpor::agent

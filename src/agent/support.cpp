@@ -27,6 +27,19 @@ void futex_wake(const std::uint32_t* word) {
   raw_syscall(__NR_futex, address_of(word), FUTEX_WAKE, 0x7fffffff);
 }
 
+// ppoll, because it is one of the few waits with a timeout that leave the thread's restart block
+// alone: the thread may be in the middle of an interrupted nanosleep whose remaining time stands
+// there.
+bool readable_within(int fd, std::int64_t nanoseconds) {
+  struct {
+    std::int32_t fd;
+    std::int16_t events;
+    std::int16_t revents;
+  } wait{fd, 1 /* POLLIN */, 0};
+  const __kernel_timespec limit{0, nanoseconds};
+  return raw_syscall(__NR_ppoll, address_of(&wait), 1, address_of(&limit)) > 0;
+}
+
 }  // namespace torpor::agent
 
 // The compiler may call these even in freestanding code.

@@ -29,6 +29,8 @@ using Clock = std::chrono::steady_clock;
 
 constexpr int kStopPatienceMs = 10000;
 constexpr int kLookAttempts = 20;
+// An agent that nobody has come for gives up after 10 s (src/agent/inject.cpp).
+constexpr std::chrono::seconds kLeavingPatience{15};
 constexpr int kRefusalLooks = 3;
 constexpr std::int64_t kSecond = 1000000000;
 
@@ -113,6 +115,10 @@ void Session::look() {
 void Session::stop() {
   base::fault_point("checkpoint.stop");
   if (request_.wait_lock != nullptr) wait_lock_ = std::unique_lock(*request_.wait_lock);
+  stop_all();
+}
+
+void Session::stop_all() {
   stopped_ = Clock::now();
   tree_ =
       std::make_unique<process::StoppedTree>(process::StoppedTree::stop(scope_, kStopPatienceMs));
@@ -121,6 +127,22 @@ void Session::stop() {
 
 void Session::enter() {
   base::fault_point("checkpoint.enter");
+  const auto deadline = Clock::now() + kLeavingPatience;
+  for (;;) {
+    try {
+      return enter_all();
+    } catch (const process::StillLeaving&) {
+      if (Clock::now() > deadline) throw;
+    }
+    members_.clear();
+    state_.processes.clear();
+    tree_.reset();
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    stop_all();
+  }
+}
+
+void Session::enter_all() {
   const std::int64_t now = clock_ns(CLOCK_MONOTONIC);
   for (process::StoppedProcess& stopped : tree_->processes()) {
     Member& member = members_.emplace_back();

@@ -44,6 +44,8 @@ class Session {
 
   std::vector<Finding> check_patiently();
   std::vector<Finding> check_repeatedly();
+  void stop_all();
+  void enter_all();
   void capture_member(Member& member);
   void capture_zombie(Member& member);
   void capture_tree();

@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <span>
 #include <string>
 #include <type_traits>
@@ -21,6 +22,7 @@
 namespace torpor::process {
 
 class AgentClient;
+class Detour;
 
 // System calls to be made in one round trip, in order. Data for them is put first: data() gives the
 // address that it will have in the process. A batch that would not fit in a message is refused
@@ -114,6 +116,10 @@ class AgentClient {
   [[nodiscard]] pid_t pid_there() const { return pid_there_; }
   void set_pid_there(pid_t pid) { pid_there_ = pid; }
 
+  // How the process's stopped threads make calls. Not in a husk.
+  [[nodiscard]] const Detour& detour() const { return *detour_; }
+  void set_detour(std::shared_ptr<const Detour> detour) { detour_ = std::move(detour); }
+
   // The number of the socket in the process.
   [[nodiscard]] int remote_socket() const { return remote_socket_; }
   void set_remote_socket(int fd) { remote_socket_ = fd; }
@@ -126,6 +132,7 @@ class AgentClient {
   int remote_socket_ = agent::kHuskSocket;
   pid_t pid_there_ = 0;
   std::function<void()> idle_;
+  std::shared_ptr<const Detour> detour_;
 };
 
 }  // namespace torpor::process

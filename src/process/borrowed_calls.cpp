@@ -1,37 +1,18 @@
 #include "process/borrowed_calls.h"
 
-#include <algorithm>
-#include <array>
 #include <span>
 
-#include "agent/blob.h"
-#include "base/error.h"
-#include "process/injection.h"
-
 namespace torpor::process {
-namespace {
-
-std::uint64_t instruction_in_agent() {
-  constexpr std::array<std::byte, 2> kSyscall{std::byte{0x0f}, std::byte{0x05}};
-  const auto blob = agent::agent_blob();
-  const auto found = std::search(blob.begin(), blob.end(), kSyscall.begin(), kSyscall.end());
-  if (found == blob.end()) {
-    throw base::Error(base::ErrorCode::internal, "the agent makes no system call");
-  }
-  return static_cast<std::uint64_t>(found - blob.begin());
-}
-
-}  // namespace
 
 BorrowedCalls::BorrowedCalls(const HeldProcess& held)
     : pid_(held.memory_pid()),  // a leader that has exited has no memory
-      instruction_(held.agent->code() + instruction_in_agent()),
+      detour_(held.agent->detour()),
       room_(held.agent->message_payload()) {}
 
 std::int64_t BorrowedCalls::call(Tracee& thread, std::int64_t number,
                                  std::initializer_list<std::uint64_t> arguments) const {
-  return borrow_thread(thread, instruction_, number,
-                       std::span(arguments.begin(), arguments.size()));
+  return BorrowedThread(thread, detour_)
+      .call(number, std::span(arguments.begin(), arguments.size()));
 }
 
 }  // namespace torpor::process

@@ -6,14 +6,14 @@
 #include <initializer_list>
 
 #include "base/remote_ptr.h"
+#include "process/detour.h"
 #include "process/held_process.h"
 #include "process/remote_memory.h"
 
 namespace torpor::process {
 
-// See borrow_thread() in injection.h for what happens to a thread whose call is cut short by our
-// end. The system call instruction is one of the agent's own, the room for results is in the
-// agent's message area: valid while the agent is in the process and no batch is under way.
+// The room for results is in the agent's message area: valid while the agent is in the process and
+// no batch is under way.
 class BorrowedCalls {
  public:
   static constexpr std::size_t kRoom = 256;
@@ -34,7 +34,7 @@ class BorrowedCalls {
 
  private:
   pid_t pid_;
-  base::RemotePtr instruction_;
+  Detour detour_;
   base::RemotePtr room_;
 };
 

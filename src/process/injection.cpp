@@ -14,12 +14,10 @@
 #include <chrono>
 #include <cstring>
 #include <thread>
+#include <utility>
 
 #include "agent/blob.h"
 #include "base/error.h"
-#include "process/proc_maps.h"
-#include "process/proc_status.h"
-#include "process/proc_tree.h"
 #include "process/remote_memory.h"
 #include "process/rseq.h"
 
@@ -29,40 +27,11 @@ namespace {
 using agent::Context;
 using Clock = std::chrono::steady_clock;
 
-// No direction, trap or alignment check flag: those are the program's. Interrupts are on (bit 9),
-// bit 1 is always set.
-constexpr std::uint64_t kPlainFlags = 0x202;
-constexpr std::uint64_t kAllSignals = ~std::uint64_t{0};
 constexpr int kSpins = 1000;
 constexpr int kStepMs = 30000;  // on a starved machine even a ready thread waits for seconds
 
 std::size_t code_bytes() {
   return (agent::agent_blob().size() + agent::kPage - 1) / agent::kPage * agent::kPage;
-}
-
-agent::BlobHeader blob_header() {
-  agent::BlobHeader header{};
-  std::memcpy(&header, agent::agent_blob().data(), sizeof(header));
-  return header;
-}
-
-constexpr std::int64_t kRestartBlock = -516;  // ERESTART_RESTARTBLOCK
-constexpr std::int64_t kRestartFirst = -514;  // ERESTARTNOHAND
-constexpr std::int64_t kRestartLast = -512;   // ERESTARTSYS
-
-// Registers from which the thread can go on without the kernel's help, should we be lost: an
-// interrupted system call is made again.
-Registers able_to_return(Registers registers) {
-  const auto result = static_cast<std::int64_t>(registers.rax);
-  if (static_cast<std::int64_t>(registers.orig_rax) < 0) return registers;
-  if (result == kRestartBlock) {
-    registers.rax = SYS_restart_syscall;
-    registers.rip -= 2;
-  } else if (result >= kRestartFirst && result <= kRestartLast) {
-    registers.rax = registers.orig_rax;
-    registers.rip -= 2;
-  }
-  return registers;
 }
 
 base::UniqueFd take_peer(pid_t pid, pid_t tid, int fd) {
@@ -76,74 +45,27 @@ base::UniqueFd take_peer(pid_t pid, pid_t tid, int fd) {
   return socket;
 }
 
-std::optional<base::RemotePtr> find_in(pid_t pid, const Mapping& mapping) {
-  constexpr std::size_t kMost = 1 << 20;
-  std::vector<std::byte> text(std::min<std::size_t>(mapping.size(), kMost));
-  try {
-    read_memory(pid, base::RemotePtr(mapping.start), text);
-  } catch (const base::Error&) {
-    return std::nullopt;
-  }
-  constexpr std::array<std::byte, 2> kSyscall{std::byte{0x0f}, std::byte{0x05}};
-  const auto found = std::search(text.begin(), text.end(), kSyscall.begin(), kSyscall.end());
-  if (found == text.end()) return std::nullopt;
-  return base::RemotePtr(mapping.start + static_cast<std::uint64_t>(found - text.begin()));
-}
-
 }  // namespace
 
-base::RemotePtr find_syscall_instruction(pid_t pid, std::uint64_t not_from, std::uint64_t not_to) {
-  std::vector<Mapping> maps = read_maps(pid);
-  std::stable_partition(maps.begin(), maps.end(),
-                        [](const Mapping& m) { return m.path == "[vdso]"; });
-  for (const Mapping& mapping : maps) {
-    if (!mapping.exec || mapping.path == "[vsyscall]") continue;
-    if (mapping.start >= not_from && mapping.start < not_to) continue;
-    if (const auto found = find_in(pid, mapping)) return *found;
-  }
-  throw base::Error(
-      base::ErrorCode::refused,
-      fmt::format("process {} has no system call instruction that could be borrowed", pid));
-}
-
-std::int64_t borrow_thread(Tracee& thread, base::RemotePtr syscall_instruction, std::int64_t number,
-                           std::span<const std::uint64_t> arguments) {
-  const Registers own = thread.registers();
-  Registers registers = own;
-  registers.rip = syscall_instruction.address();
-  registers.rax = static_cast<std::uint64_t>(number);
-  registers.orig_rax = kAllSignals;  // -1: nothing to restart
-  registers.eflags = kPlainFlags;
-  const std::array<unsigned long long*, 6> slots{&registers.rdi, &registers.rsi, &registers.rdx,
-                                                 &registers.r10, &registers.r8,  &registers.r9};
-  for (std::size_t i = 0; i < arguments.size() && i < slots.size(); ++i) *slots[i] = arguments[i];
-  const std::uint64_t mask = thread.signal_mask();
-  thread.set_signal_mask(kAllSignals);
-  thread.set_registers(registers);
-  thread.make_call(kStepMs);
-  const auto result = static_cast<std::int64_t>(thread.registers().rax);
-  // In place before the thread leaves the call: it returns straight to where the program was.
-  thread.set_registers(own);
-  thread.finish_call();
-  thread.set_registers(own);
-  thread.set_signal_mask(mask);
-  return result;
-}
-
-InjectedAgent::InjectedAgent(StoppedProcess& process, base::RemotePtr syscall_instruction)
+InjectedAgent::InjectedAgent(StoppedProcess& process)
     : thread_(&process.threads.front()),
       pid_(process.memory_pid()),
-      syscall_instruction_(syscall_instruction),
+      detour_(Detour::enter(process.memory_pid(), process.threads)),
       in_group_stop_(process.stop_signal() != 0) {}
 
 std::size_t InjectedAgent::area_bytes() const { return code_bytes() + agent::kContextBytes; }
 
+base::RemotePtr InjectedAgent::context_word(std::size_t offset) const {
+  return area_ + code_bytes() + offset;
+}
+
 std::unique_ptr<InjectedAgent> InjectedAgent::enter(StoppedProcess& process) {
-  std::unique_ptr<InjectedAgent> injected(
-      new InjectedAgent(process, find_syscall_instruction(process.memory_pid())));
-  injected->saved_ = outside_critical_section(*injected->thread_, injected->thread_->registers());
-  injected->saved_mask_ = injected->thread_->signal_mask();
-  injected->thread_->set_registers(injected->saved_);
+  std::unique_ptr<InjectedAgent> injected(new InjectedAgent(process));
+  Tracee& thread = *injected->thread_;
+  const Registers now = thread.registers();
+  const Registers outside = outside_critical_section(thread, now);
+  if (std::memcmp(&now, &outside, sizeof(now)) != 0) thread.set_registers(outside);
+  injected->borrowed_.emplace(thread, injected->detour_, Detour::Unmap{0, injected->area_bytes()});
   injected->map_area();
   injected->start_agent();
   injected->connect();
@@ -156,13 +78,14 @@ void InjectedAgent::map_area() {
     base::throw_errno(static_cast<int>(-result), fmt::format("process {}: cannot {}", pid_, what));
   };
   const std::array<std::uint64_t, 6> map{
-      0, area_bytes(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, kAllSignals, 0};
-  const std::int64_t at = borrow_thread(*thread_, syscall_instruction_, SYS_mmap, map);
+      0, area_bytes(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, ~std::uint64_t{0}, 0};
+  const std::int64_t at = borrowed_->call(SYS_mmap, map);
   if (at < 0 && at >= -4095) fail(at, "map memory for the agent");
   area_ = base::RemotePtr(static_cast<std::uint64_t>(at));
   present_ = true;
+  borrowed_->set_unmap({area_.address(), area_bytes()});
   const std::array<std::uint64_t, 3> protect{area_.address(), code_bytes(), PROT_READ | PROT_EXEC};
-  const std::int64_t done = borrow_thread(*thread_, syscall_instruction_, SYS_mprotect, protect);
+  const std::int64_t done = borrowed_->call(SYS_mprotect, protect);
   if (done < 0) fail(done, "make the agent executable");
 }
 
@@ -172,11 +95,14 @@ void InjectedAgent::start_agent() {
   context.code_bytes = code_bytes();
   context.socket = -1;
   context.injected = 1;
+  context.agent_lives = 1;
   // In a process that is in a group stop a new thread would join it at once; only one that is
   // traced can be told to run all the same.
   context.agent_clone_flags = in_group_stop_ ? 0 : CLONE_UNTRACED;
-  context.saved_mask = saved_mask_;
-  const Registers back = able_to_return(saved_);
+  context.way_back = detour_.back_entry().address();
+  context.way_out = detour_.end_thread_entry().address();
+  context.saved_mask = borrowed_->mask();
+  const Registers back = able_to_return(borrowed_->own());
   static_assert(sizeof(back) == sizeof(context.saved_registers));
   std::memcpy(&context.saved_registers, &back, sizeof(back));
   write_memory(pid_, area_, agent::agent_blob());
@@ -184,16 +110,9 @@ void InjectedAgent::start_agent() {
   // Only what lies before the message buffer matters.
   write_memory(pid_, place,
                std::as_bytes(std::span(&context, 1)).first(offsetof(Context, message)));
-  Registers registers = saved_;
-  registers.rip = (area_ + blob_header().inject_entry).address();
-  registers.rdi = place.address();
-  registers.orig_rax = kAllSignals;
-  registers.eflags = kPlainFlags;
   if (in_group_stop_) thread_->set_options(PTRACE_O_TRACECLONE);
-  thread_->set_signal_mask(kAllSignals);
-  thread_->set_registers(registers);
   thread_is_away_ = true;
-  thread_->resume();
+  borrowed_->send(area_ + agent::blob_header().inject_entry, place.address());
 }
 
 void InjectedAgent::look_after_traced_agent() {
@@ -216,14 +135,14 @@ void InjectedAgent::look_after_traced_agent() {
 }
 
 void InjectedAgent::await_state(std::uint32_t wanted) {
-  const base::RemotePtr word = area_ + code_bytes() + offsetof(Context, state);
+  const base::RemotePtr word = context_word(offsetof(Context, state));
   const auto deadline = Clock::now() + std::chrono::milliseconds(kStepMs);
   for (int spins = 0;; ++spins) {
     const auto state = read_value<std::uint32_t>(pid_, word);
     if (state == wanted) return;
     if (state == agent::kFailed || state == agent::kReturning) {
       const auto error =
-          read_value<std::int32_t>(pid_, area_ + code_bytes() + offsetof(Context, inject_error));
+          read_value<std::int32_t>(pid_, context_word(offsetof(Context, inject_error)));
       base::throw_errno(error == 0 ? ETIMEDOUT : error,
                         fmt::format("process {}: the agent could not start", pid_));
     }
@@ -248,6 +167,7 @@ void InjectedAgent::connect() {
   agent_tid_ = read_value<std::int32_t>(pid_, place + offsetof(Context, agent_tid));
   client_.emplace(take_peer(thread_->pid(), thread_->tid(), peer), pid_, place, area_);
   client_->set_remote_socket(own);
+  client_->set_detour(std::make_shared<const Detour>(detour_));
   if (in_group_stop_) client_->set_idle([this] { look_after_traced_agent(); });
   client_->call(agent::kLetGo, {}, "let the thread that brought the agent in go");
 }
@@ -261,56 +181,56 @@ void InjectedAgent::put_thread_back() {
   }
   const std::uint64_t at = thread_->registers().rip - area_.address();
   if (at < code_bytes()) {
-    thread_->set_registers(saved_);
-    thread_->set_signal_mask(saved_mask_);
+    borrowed_->give_back();
+  } else {
+    borrowed_->forget();
   }
+  borrowed_.reset();
+  write_value<std::uint32_t>(pid_, context_word(offsetof(Context, thread_is_back)), 1);
   if (in_group_stop_) thread_->set_options(0);
 }
 
 void InjectedAgent::leave() {
-  if (!present_) return;
-  present_ = false;
-  if (client_) {
-    Batch end(*client_);
-    end.call(SYS_exit, {0}, "end");
-    end.start();
-    // End of file: the thread is in the kernel for good and needs the area no more.
-    pollfd wait{client_->socket(), POLLIN, 0};
-    for (int i = 0; i < kStepMs && ::poll(&wait, 1, 1) <= 0; ++i) look_after_traced_agent();
-    client_.reset();
+  if (borrowed_) borrowed_->give_back();
+  borrowed_.reset();
+  if (present_) {
+    present_ = false;
+    if (client_) end_agent();
+    if (traced_agent_) traced_agent_->wait(kStepMs);
+    unmap_area();
   }
-  if (traced_agent_) traced_agent_->wait(kStepMs);
-  unmap_area();
+  if (std::exchange(uses_detour_, false)) detour_.leave();
+}
+
+void InjectedAgent::end_agent() {
+  Batch end(*client_);
+  end.call(SYS_exit, {0}, "end");
+  end.start();
+  // End of file: the thread is in the kernel for good and needs the area no more.
+  pollfd wait{client_->socket(), POLLIN, 0};
+  for (int i = 0; i < kStepMs && ::poll(&wait, 1, 1) <= 0; ++i) look_after_traced_agent();
+  client_.reset();
 }
 
 void InjectedAgent::unmap_area() {
-  const std::array<std::uint64_t, 2> range{area_.address(), area_bytes()};
-  const std::int64_t done = borrow_thread(*thread_, syscall_instruction_, SYS_munmap, range);
+  const std::int64_t done =
+      BorrowedThread(*thread_, detour_, {area_.address(), area_bytes()}).unmap();
   if (done < 0) {
     base::throw_errno(static_cast<int>(-done),
                       fmt::format("process {}: cannot unmap the agent", pid_));
   }
 }
 
-bool InjectedAgent::agent_is_gone() const {
-  const auto tid =
-      read_value<std::int32_t>(pid_, area_ + code_bytes() + offsetof(Context, agent_tid));
-  for (const pid_t thread : list_threads(thread_->pid())) {
-    const Status status = read_status(thread_->pid(), thread);
-    if (!status.nspid.empty() && status.nspid.back() == tid) return false;
-  }
-  return true;
-}
-
 // The agent was started but could not be reached. It and the thread that brought it in are told
 // through memory: the thread closes the descriptors that it made, the agent's thread ends.
 void InjectedAgent::give_up_entering() {
   if (!thread_is_away_ || client_) return;
-  write_value<std::uint32_t>(pid_, area_ + code_bytes() + offsetof(Context, finish), 1);
+  write_value<std::uint32_t>(pid_, context_word(offsetof(Context, give_up)), 1);
   const auto deadline = Clock::now() + std::chrono::milliseconds(kStepMs);
-  while (!agent_is_gone()) {
+  while (read_value<std::uint32_t>(pid_, context_word(offsetof(Context, agent_lives))) != 0) {
     if (Clock::now() > deadline) {
       present_ = false;  // it may still be in there: the area has to stay
+      uses_detour_ = false;
       break;
     }
     look_after_traced_agent();

@@ -5,21 +5,10 @@
 #include <optional>
 
 #include "process/agent_client.h"
+#include "process/detour.h"
 #include "process/stopped_tree.h"
 
 namespace torpor::process {
-
-// One system call made by a stopped thread itself, with its registers borrowed. They are given
-// back (set, not yet run) before this returns. `syscall_instruction` is the address of one in the
-// process. Should we be killed while it runs, the thread is lost: this is the only such window, a
-// few microseconds, and it is used twice per process, to map and to unmap the agent's area.
-std::int64_t borrow_thread(Tracee& thread, base::RemotePtr syscall_instruction, std::int64_t number,
-                           std::span<const std::uint64_t> arguments);
-
-// The address of a `syscall` instruction in the process: in the vdso, else in any executable
-// mapping that does not begin in [not_from, not_to). Throws Error refused if there is none.
-base::RemotePtr find_syscall_instruction(pid_t pid, std::uint64_t not_from = 0,
-                                         std::uint64_t not_to = 0);
 
 class InjectedAgent {
  public:
@@ -41,29 +30,30 @@ class InjectedAgent {
   void leave();
 
  private:
-  InjectedAgent(StoppedProcess& process, base::RemotePtr syscall_instruction);
+  explicit InjectedAgent(StoppedProcess& process);
+  [[nodiscard]] base::RemotePtr context_word(std::size_t offset) const;
   void map_area();
   void start_agent();
   void await_state(std::uint32_t wanted);
   void look_after_traced_agent();
   void connect();
   void give_up_entering();
-  bool agent_is_gone() const;
   void put_thread_back();
+  void end_agent();
   void unmap_area();
 
   Tracee* thread_;
   pid_t pid_;
-  base::RemotePtr syscall_instruction_;
+  Detour detour_;
+  std::optional<BorrowedThread> borrowed_;
   base::RemotePtr area_;
-  Registers saved_{};
-  std::uint64_t saved_mask_ = 0;
   bool in_group_stop_ = false;
   bool thread_is_away_ = false;
   std::optional<Tracee> traced_agent_;
   std::optional<AgentClient> client_;
   pid_t agent_tid_ = 0;
   bool present_ = false;
+  bool uses_detour_ = true;
 };
 
 }  // namespace torpor::process

@@ -11,8 +11,8 @@
 
 #include "agent/blob.h"
 #include "base/error.h"
+#include "process/detour.h"
 #include "process/remote_memory.h"
-#include "process/return_registers.h"
 #include "process/rseq.h"
 
 namespace torpor::process {
@@ -23,6 +23,11 @@ using Clock = std::chrono::steady_clock;
 
 constexpr int kPatienceMs = 30000;  // on a starved machine even a ready thread waits for seconds
 constexpr int kSpins = 100;
+// No direction, trap or alignment check flag: those are the program's. Interrupts are on (bit 9),
+// bit 1 is always set.
+constexpr std::uint64_t kPlainFlags = 0x202;
+constexpr std::uint64_t kAllSignals = ~std::uint64_t{0};
+constexpr std::uint64_t kNoRestart = ~std::uint64_t{0};  // in orig_rax
 
 // The threads of one process while they answer. RAII: they are put back, and the room is unmapped.
 class Probing {
@@ -93,12 +98,13 @@ class Probing {
     Registers registers = own_[i].registers;
     registers.rip = (held_.agent->code() + agent::blob_header().probe_entry).address();
     registers.rdi = room_of(i).address();
-    registers.orig_rax = kAllSignals;
+    registers.orig_rax = kNoRestart;
     registers.eflags = kPlainFlags;
     Tracee& thread = threads_[i];
-    thread.set_signal_mask(kAllSignals);
-    thread.set_registers(registers);
     away_ = i + 1;
+    // From there it finds its way back alone, so that comes before the mask.
+    thread.set_registers(registers);
+    thread.set_signal_mask(kAllSignals);
     thread.resume();
   }
 
@@ -132,8 +138,8 @@ class Probing {
         throw base::Error(base::ErrorCode::program_gone,
                           fmt::format("process {} was killed", held_.pid));
       }
-      thread.set_registers(own_[i].registers);
       thread.set_signal_mask(own_[i].mask);
+      thread.set_registers(own_[i].registers);
     }
     away_ = 0;
   }

@@ -30,6 +30,14 @@ bool is_vdso_area(const Area& area) {
 
 bool gets_pages(const Area& area) { return !area.shared() && !is_vdso_area(area); }
 
+bool has_extents(const Area& area, const image::ExtentTable& table) {
+  const auto first = std::ranges::lower_bound(table.extents, area.start(), {},
+                                              [](const image::PageExtent& e) { return e.vaddr; });
+  return first != table.extents.end() && first->vaddr < area.end();
+}
+
+// What can once be written is accounted for ever, and the kernel keeps it apart from neighbours
+// that are not: so only what has pages.
 std::uint64_t mapping_protection(const Area& area, bool has_pages) {
   return has_pages ? area.protection() | PROT_WRITE | PROT_READ : area.protection();
 }
@@ -227,16 +235,19 @@ void set_layout(process::AgentClient& agent, const snapshot::MemoryLayout& layou
 }  // namespace
 
 void map_areas(process::HeldProcess& husk, const snapshot::Process& process,
-               resource::RestoreState& state, const std::vector<ParkedArea>& parked) {
+               const image::Image& image, resource::RestoreState& state,
+               const std::vector<ParkedArea>& parked) {
+  const image::ExtentTable table = image.extents(process);
   BatchRunner runner(*husk.agent);
   MappedFiles files(runner, *husk.agent, state);
   move_vdso(runner, process, parked);
   for (const Area& area : process.areas()) {
     if (is_vdso_area(area)) continue;
     const int fd = file_for(area, files);
+    const bool written =
+        gets_pages(area) && area.protection() != PROT_NONE && has_extents(area, table);
     runner.call(SYS_mmap,
-                {area.start(), area.end() - area.start(),
-                 mapping_protection(area, gets_pages(area) && area.protection() != PROT_NONE),
+                {area.start(), area.end() - area.start(), mapping_protection(area, written),
                  mapping_flags(area), fd, fd < 0 ? 0 : area.offset()},
                 describe(area, "map"));
   }

@@ -14,7 +14,8 @@ namespace torpor::restart {
 // Maps every area at its address, empty. Areas whose pages will be loaded can be written for now.
 // Throws Error naming the area and its file.
 void map_areas(process::HeldProcess& husk, const snapshot::Process& process,
-               resource::RestoreState& state, const std::vector<ParkedArea>& parked);
+               const image::Image& image, resource::RestoreState& state,
+               const std::vector<ParkedArea>& parked);
 
 // Reads the process's pages from the image into place, in the process itself.
 void load_pages(process::HeldProcess& husk, const snapshot::Process& process,

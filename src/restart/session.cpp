@@ -118,7 +118,7 @@ void Session::load() {
     process::Batch early(*husk.agent);
     resource::restore_process_early(early, *husk.model);
     early.run();
-    map_areas(husk.held, *husk.model, state_, parked_);
+    map_areas(husk.held, *husk.model, *image_, state_, parked_);
     load_pages(husk.held, *husk.model, *image_, progress_);
     finish_areas(husk.held, *husk.model, result_.warnings);
   }

@@ -5,7 +5,9 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include <array>
 #include <thread>
+#include <vector>
 
 #include "base/error.h"
 #include "image/image_reader.h"
@@ -16,11 +18,13 @@
 namespace torpor::supervisor {
 namespace {
 
-// While the program is not there yet, a signal that would have ended us cancels the work.
+// While the program is not there yet, a signal that would have ended us cancels the work. When it
+// has come too late for that, or is another, it is meant for the program: all are kept in `taken`.
 class CancelOnSignal {
  public:
-  CancelOnSignal(Signals& signals, base::Progress& progress)
-      : stop_(::eventfd(0, EFD_CLOEXEC)),
+  CancelOnSignal(Signals& signals, base::Progress& progress, std::vector<signalfd_siginfo>& taken)
+      : taken_(taken),
+        stop_(::eventfd(0, EFD_CLOEXEC)),
         thread_([this, &signals, &progress] { watch(signals, progress); }) {}
   ~CancelOnSignal() { ::eventfd_write(stop_.get(), 1); }
   CancelOnSignal(const CancelOnSignal&) = delete;
@@ -31,17 +35,20 @@ class CancelOnSignal {
     return signal == SIGINT || signal == SIGTERM || signal == SIGHUP || signal == SIGQUIT;
   }
 
-  void watch(Signals& signals, base::Progress& progress) const {
+  void watch(Signals& signals, base::Progress& progress) {
     while (true) {
       std::array<pollfd, 2> wanted{pollfd{.fd = stop_.get(), .events = POLLIN, .revents = 0},
                                    pollfd{.fd = signals.fd(), .events = POLLIN, .revents = 0}};
       if (::poll(wanted.data(), wanted.size(), -1) < 0 && errno != EINTR) return;
       if (wanted[0].revents != 0) return;
       const std::optional<signalfd_siginfo> info = signals.next();
-      if (info && ends_us(info->ssi_signo)) progress.cancelled = true;
+      if (!info) continue;
+      if (ends_us(info->ssi_signo)) progress.cancelled = true;
+      taken_.push_back(*info);
     }
   }
 
+  std::vector<signalfd_siginfo>& taken_;
   base::UniqueFd stop_;
   std::jthread thread_;
 };
@@ -57,8 +64,9 @@ Pty pty_as_before(const snapshot::Terminal& before) {
 }
 
 restart::Restarted bring_back(const RestartOptions& options, const std::array<int, 3>& streams,
-                              int terminal, Signals& signals, base::Progress& progress) {
-  const CancelOnSignal guard(signals, progress);
+                              int terminal, Signals& signals, base::Progress& progress,
+                              std::vector<signalfd_siginfo>& taken) {
+  const CancelOnSignal guard(signals, progress, taken);
   return restart::run({.image = options.image,
                        .identity = options.identity,
                        .streams = streams,
@@ -109,7 +117,8 @@ int restart(const RestartOptions& options, base::Progress& progress, const OnSta
   Pty pty = wants_terminal ? pty_as_before(manifest.computation().terminal()) : Pty{};
   const int slave = pty.slave.get();
   const std::array<int, 3> streams = streams_for_program(terminal.get(), slave);
-  restart::Restarted restarted = bring_back(options, streams, slave, signals, progress);
+  std::vector<signalfd_siginfo> taken;
+  restart::Restarted restarted = bring_back(options, streams, slave, signals, progress, taken);
   on_started(describe(restarted, name));
   supervisor.supervise_restored(std::move(restarted), outside_streams(streams));
   std::optional<HeadlessRelay> relay_without_user;
@@ -118,6 +127,7 @@ int restart(const RestartOptions& options, base::Progress& progress, const OnSta
   } else if (wants_terminal) {
     relay_without_user.emplace(std::move(pty), !options.background);
   }
+  for (const signalfd_siginfo& info : taken) supervisor.on_signal(info);
   return supervisor.run();
 }
 

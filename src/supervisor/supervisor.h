@@ -55,6 +55,9 @@ class Supervisor {
   // told to end, and 0.
   int run();
 
+  // What a signal to us does. Also for one that was taken from Signals before run().
+  void on_signal(const signalfd_siginfo& info);
+
  private:
   void take_over(pid_t root, pid_t reaper, OutsideStreams outside);
   checkpoint::Request request_for(const control::CheckpointRequest& wish);
@@ -63,7 +66,6 @@ class Supervisor {
   asio::awaitable<void> take_periodic_checkpoints();
 
   asio::awaitable<void> take_signals();
-  void on_signal(const signalfd_siginfo& info);
   void pass_on(const signalfd_siginfo& info);
   void suspend();
   void stop_everything();

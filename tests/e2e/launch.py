@@ -121,7 +121,7 @@ class Launch(TorporTest):
 
     def test_input_and_output_pass_unchanged(self):
         data = os.urandom(3_000_000)
-        done = self.launch("cat", input=data, text=False)
+        done = self.launch("cat", input=data, text=False, errors=None)
         self.assertEqual(done.stdout, data)
 
     def test_streams_are_the_very_same_files(self):

@@ -323,10 +323,10 @@ class Supervision(TorporTest):
         self.save_and_kill(process)
         second = self.terminal(rows=30, columns=70)
         process = self.start_at(second, self.torpor_command("restart", "c"))
-        second.expect("size 70 30")
+        second.expect("size 70 30\r\n")  # all of it, or the echo could come between
         wait_until(second.is_raw, "raw")
         second.type("two\r")
-        self.assertEqual(second.expect("1 two\r\n"), b"\r\ntwo\r\n1 two\r\n")
+        self.assertEqual(second.expect("1 two\r\n"), b"two\r\n1 two\r\n")
         second.type("\x04")
         self.assertEqual(self.wait(process, second), 6)
         self.assertFalse(second.is_raw())

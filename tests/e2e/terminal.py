@@ -275,8 +275,7 @@ class JobControl(TorporTest):
         children = wait_until(lambda: torpor_testing.descendants(root)[1:] and
                               torpor_testing.descendants(root), "children")
         self.suspend(root)
-        for child in children:
-            self.assertEqual(process_state(child), "T")
+        wait_until(lambda: {process_state(child) for child in children} == {"T"}, "all are stopped")
         self.screen.type("fg\r")
         wait_until(lambda: {process_state(child) for child in children} == {"S"}, "all go on")
         self.screen.type("\x03")

@@ -16,8 +16,10 @@ class CheckpointSteps(FaultTest):
     def fail_at_all_steps(self, action: str, *options: str) -> None:
         steady = self.start_steady()
         first = self.checkpoint_ok(steady)
+        first_image = f"{self.NAME}@{self.generations()[-1]}"
         before = self.pictures(steady)
-        for step in CHECKPOINT_STEPS:
+        # A program that is to be killed does not go on before that.
+        for step in [step for step in CHECKPOINT_STEPS if step != "resume" or "--kill" not in options]:
             with self.case(step):
                 known = self.generations()
                 fault = f"checkpoint.{step}:{action}"
@@ -35,7 +37,7 @@ class CheckpointSteps(FaultTest):
                 self.assert_images_sound(1)
                 if action != "kill":
                     self.assert_nothing_left(fault)
-        self.assert_restarts(f"{self.NAME}@1", *first)
+        self.assert_restarts(first_image, *first)
         last = self.checkpoint_ok(steady, "--kill")
         self.assert_nothing_left()
         self.assert_restarts(self.NAME, *last)

@@ -179,6 +179,14 @@ def picture_of(pid: int) -> dict:
             "children": sorted(descendants(pid))}
 
 
+def differences(before: dict, now: dict) -> list[str]:
+    changed = [f"{name}: {before[name]} became {now[name]}" for name in before
+               if before[name] != now[name] and name != "areas"]
+    changed += [f"area gone: {area}" for area in before["areas"] if area not in now["areas"]]
+    changed += [f"area new: {area}" for area in now["areas"] if area not in before["areas"]]
+    return changed
+
+
 def mounts() -> list[str]:
     """Of this namespace, by place and kind."""
     lines = pathlib.Path("/proc/self/mountinfo").read_text().splitlines()
@@ -225,6 +233,7 @@ class FaultTest(TorporTest):
                                     env=self.with_fault(fault))
         steady = self.watch(process, None)
         steady.pid = steady.output.ready[0]
+        self.computation(self.NAME)  # it can be asked, too
         return steady
 
     def watch(self, process: subprocess.Popen, pid: int | None) -> Steady:
@@ -329,12 +338,12 @@ class FaultTest(TorporTest):
             self.assert_same_picture(pid, picture, what)
 
     def assert_same_picture(self, pid: int, before: dict, what: str = "") -> None:
-        now = picture_of(pid)
-        changed = [f"{name}: {before[name]} became {now[name]}" for name in before
-                   if before[name] != now[name] and name != "areas"]
-        changed += [f"area gone: {area}" for area in before["areas"] if area not in now["areas"]]
-        changed += [f"area new: {area}" for area in now["areas"] if area not in before["areas"]]
-        self.assertEqual(changed, [], f"{what}: process {pid}")
+        """At once, or as soon as what a killed torpor has left in there has gone."""
+        deadline = time.monotonic() + PATIENCE
+        while changed := differences(before, picture_of(pid)):
+            if time.monotonic() > deadline:
+                self.fail(f"{what}: process {pid}: {changed}")
+            time.sleep(0.02)
 
     def pictures(self, steady: Steady) -> dict[int, dict]:
         return {pid: picture_of(pid) for pid in steady.output.ready}

@@ -10,6 +10,11 @@ blob_start:
     .quad inject_entry - blob_start
     .quad serve_entry - blob_start
     .quad probe_entry - blob_start
+    .quad detour_begin - blob_start
+    .quad detour_end - blob_start
+    .quad detour_call - blob_start
+    .quad detour_back - blob_start
+    .quad detour_end_thread - blob_start
 
     .text
 
@@ -31,9 +36,13 @@ inject_entry:
     lea CONTEXT_INJECT_STACK_TOP(%rdi), %rsp
     and $-16, %rsp
     call inject_main
-    // inject_main returns only when the supervisor was lost: go back to where we were. iretq
-    // restores rip, rflags and rsp without touching the program's stack.
-    lea CONTEXT_SAVED_REGISTERS(%rbx), %rax
+    // inject_main returns only when the supervisor was lost: go back to where we were, by the detour
+    // if there is one. Else from here, and our memory stays. iretq restores rip, rflags and rsp
+    // without touching the program's stack.
+    test %rax, %rax
+    jz 1f
+    jmp *%rax
+1:  lea CONTEXT_SAVED_REGISTERS(%rbx), %rax
 go_back:
     pushq REGS_SS(%rax)
     pushq REGS_RSP(%rax)
@@ -78,11 +87,12 @@ serve_entry:
     call serve
     ud2
 
-// void jump_to(uint64_t address, void* argument)
+// void jump_to(uint64_t address, void* argument, uint64_t second)
     .globl jump_to
 jump_to:
     mov %rdi, %rax
     mov %rsi, %rdi
+    mov %rdx, %rsi
     jmp *%rax
 
 // int64_t clone_call(struct clone_args* args, size_t size, void (*function)(void*), void* argument)
