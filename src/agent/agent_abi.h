@@ -15,7 +15,7 @@ namespace torpor::agent {
 inline constexpr std::uint64_t kBlobMagic = 0x31746e6567617274;  // "trgaent1"
 inline constexpr std::size_t kMessageSize = 65536;
 inline constexpr std::size_t kStackSize = 8192;
-inline constexpr std::size_t kMaxUndo = 4;
+inline constexpr std::size_t kMaxUndo = 64;
 inline constexpr int kHuskSocket = 3;  // where a husk finds its socket when it starts
 
 // What stands at the start of the blob. The offsets are from the start of the blob.

@@ -48,6 +48,7 @@ void check_processes(const Request& request, const std::vector<pid_t>& members,
   const pid_t surroundings = request.reaper != 0 ? request.reaper : ::getpid();
   for (const pid_t pid : members) resource::check_process(pid, surroundings, obstacles);
   resource::check_sharing(members, obstacles);
+  resource::check_system_v(members, obstacles);
   for (const resource::Obstacle& obstacle : obstacles) {
     findings.push_back(
         {obstacle.fatal, obstacle.pid, obstacle.what, obstacle.reason, obstacle.remedy});

@@ -1,7 +1,9 @@
 #include "checkpoint/frozen_copy.h"
 
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include <cstddef>
@@ -42,6 +44,30 @@ FrozenCopy::~FrozenCopy() {
   if (!control_) return;
   ::kill(pid_, SIGKILL);
   ::waitpid(pid_, nullptr, __WALL);  // fails at once if it is the child of another reaper
+}
+
+PausedSubreaper::PausedSubreaper(process::AgentClient& agent) : agent_(agent) {
+  agent::Call be_one{};
+  be_one.number = SYS_prctl;
+  be_one.args[0] = PR_SET_CHILD_SUBREAPER;
+  be_one.args[1] = 1;
+  be_one.may_fail = 1;
+  process::Batch batch(agent_);
+  const base::RemotePtr undo = batch.value(be_one);
+  batch.call(agent::kSetUndo, {undo, 1}, "prepare for being killed");
+  batch.call(SYS_prctl, {PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0}, "be no subreaper");
+  batch.run();
+}
+
+PausedSubreaper::~PausedSubreaper() {
+  try {
+    process::Batch batch(agent_);
+    batch.call(SYS_prctl, {PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0}, "be a subreaper again");
+    batch.call(agent::kSetUndo, {0, 0}, "forget what was prepared");
+    batch.run();
+  } catch (const base::Error&) {
+    // The agent is gone, and has done it.
+  }
 }
 
 }  // namespace torpor::checkpoint

@@ -25,4 +25,17 @@ class FrozenCopy {
   pid_t pid_ = 0;
 };
 
+// A process of the program that is a child subreaper would be given the frozen copies, which are
+// orphans, and see them end. As long as this lives it is none.
+class PausedSubreaper {
+ public:
+  explicit PausedSubreaper(process::AgentClient& agent);
+  PausedSubreaper(const PausedSubreaper&) = delete;
+  PausedSubreaper& operator=(const PausedSubreaper&) = delete;
+  ~PausedSubreaper();
+
+ private:
+  process::AgentClient& agent_;
+};
+
 }  // namespace torpor::checkpoint

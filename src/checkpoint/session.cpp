@@ -122,6 +122,7 @@ void Session::stop_all() {
   stopped_ = Clock::now();
   tree_ =
       std::make_unique<process::StoppedTree>(process::StoppedTree::stop(scope_, kStopPatienceMs));
+  interrupted_ns_ = clock_ns(CLOCK_MONOTONIC);
   threads_ = static_cast<std::uint32_t>(tree_->thread_count());
 }
 
@@ -143,7 +144,6 @@ void Session::enter() {
 }
 
 void Session::enter_all() {
-  const std::int64_t now = clock_ns(CLOCK_MONOTONIC);
   for (process::StoppedProcess& stopped : tree_->processes()) {
     Member& member = members_.emplace_back();
     member.held.pid = stopped.pid;
@@ -151,7 +151,7 @@ void Session::enter_all() {
     member.held.stopped = &stopped;
     state_.processes[stopped.pid] = &member.held;
     if (stopped.zombie) continue;
-    resource::keep_calls_alive(member.held, waits_, now);
+    resource::keep_calls_alive(member.held, waits_, interrupted_ns_);
     member.agent = process::InjectedAgent::enter(stopped);
     member.held.agent = &member.agent->client();
   }
@@ -182,6 +182,7 @@ void Session::capture_tree() {
       process.set_state(snapshot::Process::STOPPED);
       process.mutable_attributes()->set_stop_signal(
           static_cast<std::uint32_t>(member.held.stopped->stop_signal()));
+      process.mutable_attributes()->set_stop_collected(stat.exit_code == 0);
     }
     if (member.held.pid == request_.root) {
       model_.set_root_pid(member.held.seen_pid);
@@ -203,7 +204,7 @@ void Session::capture_clocks() {
       process::read_time_offsets(process::living_thread(request_.root));
   state_.stopped_monotonic_ns = clock_ns(CLOCK_MONOTONIC);
   snapshot::Clocks& clocks = *model_.mutable_clocks();
-  clocks.set_monotonic_ns(clock_ns(CLOCK_MONOTONIC) + offsets.mono_sec * kSecond +
+  clocks.set_monotonic_ns(state_.stopped_monotonic_ns + offsets.mono_sec * kSecond +
                           offsets.mono_nsec);
   clocks.set_boottime_ns(clock_ns(CLOCK_BOOTTIME) + offsets.boot_sec * kSecond + offsets.boot_nsec);
   clocks.set_realtime_ns(clock_ns(CLOCK_REALTIME));
@@ -212,8 +213,8 @@ void Session::capture_clocks() {
 void Session::capture_member(Member& member) {
   snapshot::Process& process = model_of(member);
   resource::capture_threads(member.held, process);
-  resource::capture_interrupted_calls(member.held, waits_, clock_ns(CLOCK_MONOTONIC), process,
-                                      state_.warnings);
+  resource::capture_interrupted_calls(member.held, waits_, interrupted_ns_,
+                                      state_.stopped_monotonic_ns, process, state_.warnings);
   const std::uint64_t area = member.agent->area().address();
   resource::capture_process_state(member.held, process);
   resource::capture_memory(member.held, {area, area + member.agent->area_bytes()}, state_, process);
@@ -249,6 +250,10 @@ void Session::snapshot() {
   base::fault_point("checkpoint.snapshot");
   if (request_.kill) return;  // it stays stopped until all is written
   try {
+    std::deque<PausedSubreaper> paused;
+    for (Member& member : members_) {
+      if (model_of(member).attributes().child_subreaper()) paused.emplace_back(*member.held.agent);
+    }
     for (Member& member : members_) {
       if (!member.held.stopped->zombie) member.frozen.emplace(member.held);
     }
@@ -267,12 +272,21 @@ void Session::leave() {
   }
 }
 
+void Session::let_calls_age() {
+  const std::int64_t now = clock_ns(CLOCK_MONOTONIC);
+  for (Member& member : members_) {
+    if (member.held.stopped->zombie) continue;
+    resource::let_calls_age(member.held, waits_, interrupted_ns_, now);
+  }
+}
+
 void Session::resume() {
   const bool frozen = std::all_of(members_.begin(), members_.end(), [](const Member& m) {
     return m.held.stopped->zombie || m.frozen.has_value();
   });
   if (!frozen) return;
   base::fault_point("checkpoint.resume");
+  let_calls_age();
   tree_->release();
   resumed_ = Clock::now();
   if (wait_lock_.owns_lock()) wait_lock_.unlock();

@@ -50,6 +50,7 @@ class Session {
   void capture_zombie(Member& member);
   void capture_tree();
   void capture_clocks();
+  void let_calls_age();
   void write_member(Member& member);
   void write_contents();
   void kill_program();
@@ -69,6 +70,7 @@ class Session {
   std::chrono::steady_clock::time_point began_;
   std::chrono::steady_clock::time_point stopped_;
   std::chrono::steady_clock::time_point resumed_;
+  std::int64_t interrupted_ns_ = 0;  // CLOCK_MONOTONIC when all were stopped
   std::uint64_t bytes_ = 0;
   std::uint32_t threads_ = 0;
 };

@@ -39,6 +39,26 @@ std::vector<pid_t> threads_of(pid_t pid) {
   }
 }
 
+bool is_in_group_stop(pid_t pid) {
+  const std::vector<pid_t> threads = threads_of(pid);
+  return std::any_of(threads.begin(), threads.end(),
+                     [pid](pid_t tid) { return state_of(pid, tid) == 'T'; });
+}
+
+// A thread that is let go in a group stop takes part in it again by itself, but only when it is
+// scheduled; a SIGCONT or SIGKILL may come first.
+void await_group_stop(const StoppedProcess& process) {
+  constexpr auto kPatience = std::chrono::milliseconds(200);
+  const auto deadline = Clock::now() + kPatience;
+  for (const Tracee& thread : process.threads) {
+    for (;;) {
+      const char state = state_of(process.pid, thread.tid());
+      if (state == 'T' || state == 'Z' || state == 'X' || Clock::now() > deadline) break;
+      ::sched_yield();
+    }
+  }
+}
+
 bool is_vfork_child(pid_t child, pid_t parent) {
   try {
     return read_stat(child).ppid == parent && share_memory(child, parent);
@@ -88,12 +108,10 @@ int StoppedProcess::stop_signal() const {
 StoppedTree StoppedTree::stop(const TreeScope& scope, int patience_ms, unsigned long options) {
   StoppedTree tree;
   tree.options_ = options;
-  // A scan that finds nothing new, made while everything known is stopped, is the proof that all
-  // is stopped: only a running thread can make a new one.
-  while (tree.seize_new(members_of(scope))) {
-    tree.wait_for_all(patience_ms);
-    tree.drop_gone();
-  }
+  // A process that a signal has stopped comes last: while we hold it, /proc shows another state of
+  // it, which nobody is to see.
+  tree.seize_all(scope, patience_ms, Which::not_in_group_stop);
+  tree.seize_all(scope, patience_ms, Which::all);
   const bool rooted = std::any_of(tree.processes_.begin(), tree.processes_.end(),
                                   [](const StoppedProcess& p) { return !p.zombie; });
   if (!rooted) {
@@ -110,7 +128,16 @@ StoppedTree StoppedTree::stop(const TreeScope& scope, int patience_ms, unsigned 
   return tree;
 }
 
-bool StoppedTree::seize_new(const std::vector<pid_t>& members) {
+// A scan that finds nothing new, made while everything known is stopped, is the proof that all is
+// stopped: only a running thread can make a new one.
+void StoppedTree::seize_all(const TreeScope& scope, int patience_ms, Which which) {
+  while (seize_new(members_of(scope), which)) {
+    wait_for_all(patience_ms);
+    drop_gone();
+  }
+}
+
+bool StoppedTree::seize_new(const std::vector<pid_t>& members, Which which) {
   bool found = false;
   std::erase_if(processes_, [&members](const StoppedProcess& process) {
     return process.zombie && !contains(members, process.pid);  // reaped meanwhile
@@ -118,6 +145,7 @@ bool StoppedTree::seize_new(const std::vector<pid_t>& members) {
   for (const pid_t pid : members) {
     StoppedProcess* known = find(pid);
     if (known == nullptr) {
+      if (which == Which::not_in_group_stop && is_in_group_stop(pid)) continue;
       processes_.push_back(StoppedProcess{pid, false, false, {}});
       known = &processes_.back();
       found = true;
@@ -240,6 +268,13 @@ void StoppedTree::await_end(int milliseconds) {
 }
 
 void StoppedTree::release() {
+  std::vector<const StoppedProcess*> in_group_stop;
+  for (StoppedProcess& process : processes_) {
+    if (process.stop_signal() == 0) continue;
+    for (Tracee& thread : process.threads) thread.detach();
+    in_group_stop.push_back(&process);
+  }
+  for (const StoppedProcess* process : in_group_stop) await_group_stop(*process);
   for (StoppedProcess& process : processes_) {
     for (Tracee& thread : process.threads) thread.detach();
   }

@@ -58,11 +58,13 @@ class StoppedTree {
   // know.
   void await_end(int milliseconds);
 
-  // Lets all go on.
+  // Lets all go on; those in a group stop first, so that their relatives find them in it.
   void release();
 
  private:
-  bool seize_new(const std::vector<pid_t>& members);
+  enum class Which { not_in_group_stop, all };
+  void seize_all(const TreeScope& scope, int patience_ms, Which which);
+  bool seize_new(const std::vector<pid_t>& members, Which which);
   bool seize_threads(StoppedProcess& process);
   void wait_for_all(int patience_ms);
   void help_vfork_parents();

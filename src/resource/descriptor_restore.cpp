@@ -130,17 +130,42 @@ process::HeldProcess& held_by(const RestoreState& state, pid_t pid) {
 }
 
 void finish(const snapshot::OpenFile& file, const Places& places, RestoreState& state) {
-  const FileKind& kind = kind_that_made(file);
-  process::HeldProcess& holder = held_by(state, places.front().pid);
-  kind.finish_restore(file, state, holder, places.front().fd);
-  if (!kind.is_ours(file, state)) return;
-  restore_owner(holder, places.front().fd, file, state);
+  kind_that_made(file).finish_restore(file, state, held_by(state, places.front().pid),
+                                      places.front().fd);
+}
+
+void finish_ownership(const snapshot::OpenFile& file, const Places& places, RestoreState& state) {
+  if (!kind_that_made(file).is_ours(file, state)) return;
+  restore_owner(held_by(state, places.front().pid), places.front().fd, file, state);
   if (file.locks().empty()) return;
   std::set<pid_t> done;
   for (const DescriptorPlace& place : places) {
     if (!done.insert(place.pid).second) continue;
     restore_process_locks(held_by(state, place.pid), place.fd, file);
   }
+}
+
+// How many sets are within each other here: an inner one is filled before those that watch it.
+int depth_of(const snapshot::OpenFile& file, const snapshot::Computation& model, int limit = 8) {
+  int depth = 0;
+  for (const snapshot::EpollItem& item : file.epoll().items()) {
+    const snapshot::OpenFile& watched = find_file(model, item.open_file());
+    if (watched.has_epoll() && limit > 0) {
+      depth = std::max(depth, 1 + depth_of(watched, model, limit - 1));
+    }
+  }
+  return depth;
+}
+
+std::vector<const snapshot::OpenFile*> epoll_sets(const snapshot::Computation& model) {
+  std::vector<std::pair<int, const snapshot::OpenFile*>> sets;
+  for (const snapshot::OpenFile& file : model.open_files()) {
+    if (file.has_epoll()) sets.emplace_back(depth_of(file, model), &file);
+  }
+  std::ranges::stable_sort(sets, {}, [](const auto& set) { return set.first; });
+  std::vector<const snapshot::OpenFile*> ordered;
+  for (const auto& [depth, set] : sets) ordered.push_back(set);
+  return ordered;
 }
 
 }  // namespace
@@ -201,11 +226,21 @@ void give_descriptors(RestoreState& state, process::HeldProcess& held,
   if (!gifts.empty()) held.agent->give_fds(std::move(gifts));
 }
 
+// Epoll sets come when what they watch is ready or is not, and will not change any more; locks come
+// last, since closing any descriptor of a file loses those of the process (fcntl(2)).
 void finish_descriptors(RestoreState& state) {
   const auto places = all_places(*state.model);
-  for (const snapshot::OpenFile& file : state.model->open_files()) {
+  const auto for_held = [&](const snapshot::OpenFile& file, const auto& action) {
     const auto held = places.find(file.id());
-    if (held != places.end()) finish(file, held->second, state);
+    if (held != places.end()) action(file, held->second, state);
+  };
+  for (const snapshot::OpenFile& file : state.model->open_files()) {
+    if (!file.has_epoll()) for_held(file, finish);
+  }
+  state.pipes.clear();  // ends that nobody has are closed now
+  for (const snapshot::OpenFile* set : epoll_sets(*state.model)) for_held(*set, finish);
+  for (const snapshot::OpenFile& file : state.model->open_files()) {
+    for_held(file, finish_ownership);
   }
 }
 

@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "process/kcmp.h"
+#include "resource/epoll_reported.h"
 #include "resource/epoll_restore.h"
 #include "resource/file_kind.h"
 
@@ -110,6 +111,7 @@ class EpollKind final : public FileKind {
       }
       file.mutable_epoll()->mutable_items(static_cast<int>(i))->set_open_file(id);
     }
+    find_reported(view, state, file);
   }
 
   [[nodiscard]] bool made(const snapshot::OpenFile& file) const override {

@@ -4,9 +4,10 @@
 // or reused since, while the description lives on under another. The kernel shows the numbers and,
 // through kcmp(2), lets us compare each item's description with those of open descriptors.
 //
-// Level-triggered readiness comes back by itself. An edge-triggered item is ready once after the
-// restart if its file is, whether or not that has been reported before: a spurious event, which
-// programs must expect of edge-triggered sets, never a lost one.
+// Level-triggered readiness comes back by itself. Of an edge-triggered item whose file is ready we
+// find out whether that has been reported (epoll_reported.h); where that cannot be done it is
+// reported after the restart once more: a spurious event, which programs must expect of
+// edge-triggered sets, never a lost one.
 #pragma once
 
 #include <cstddef>

@@ -80,6 +80,7 @@ class ItemTable {
   // Puts those to sleep as far as possible that had nothing to report.
   std::vector<int> silence(std::span<const std::size_t> indices) {
     std::vector<int> numbers;
+    if (indices.empty()) return numbers;
     const auto now = process::read_fdinfo(::getpid(), ::gettid(), epoll_.get()).epoll;
     for (const std::size_t index : indices) {
       const snapshot::EpollItem& item = items_[index].item;
@@ -98,21 +99,26 @@ class ItemTable {
   base::UniqueFd epoll_;
 };
 
-// The disarmed ones first: while they report nothing else is in the set that could.
+// Those that have reported first: while they do so again nothing else is in the set that could.
 std::vector<int> add_all(ItemTable& table, std::span<const WatchedItem> items) {
   std::vector<std::size_t> disarmed;
+  bool any_reported = false;
   for (std::size_t i = 0; i < items.size(); ++i) {
-    if (is_disarmed(items[i].item.events())) disarmed.push_back(i);
+    if (is_disarmed(items[i].item.events())) {
+      disarmed.push_back(i);
+      table.add_to_be_reported(i);
+    } else if (items[i].item.reported()) {
+      any_reported = true;
+      table.control(i, EPOLL_CTL_ADD, items[i].item.events());
+    }
   }
-  for (const std::size_t i : disarmed) table.add_to_be_reported(i);
-  std::vector<int> not_quite;
-  if (!disarmed.empty()) {
-    table.let_report();
-    not_quite = table.silence(disarmed);
-  }
+  if (any_reported || !disarmed.empty()) table.let_report();
+  const std::vector<int> not_quite = table.silence(disarmed);
   for (std::size_t i = 0; i < items.size(); ++i) {
-    const std::uint32_t events = items[i].item.events();
-    if (!is_disarmed(events)) table.control(i, EPOLL_CTL_ADD, events);
+    const snapshot::EpollItem& item = items[i].item;
+    if (!is_disarmed(item.events()) && !item.reported()) {
+      table.control(i, EPOLL_CTL_ADD, item.events());
+    }
   }
   return not_quite;
 }

@@ -130,8 +130,11 @@ struct RestoreState {
   std::map<std::uint64_t, std::pair<base::UniqueFd, base::UniqueFd>> socket_pairs;
   std::map<std::uint64_t, base::UniqueFd> shared_memories;  // a memfd of each, filled
   std::map<std::uint64_t, base::UniqueFd> saved_files;      // an unlinked file of each, filled
-  int streams[3] = {0, 1, 2};                               // the restarter's
-  int terminal = -1;                                        // slave side, for programs that had one
+  // Our clocks when those of the program began to go on from where the image has them; 0: not yet.
+  std::int64_t began_monotonic_ns = 0;
+  std::int64_t began_boottime_ns = 0;
+  int streams[3] = {0, 1, 2};  // the restarter's
+  int terminal = -1;           // slave side, for programs that had one
   bool accept_changed_files = false;
   // Where the ends that are cut off from grown files are kept; empty: beside the file.
   std::filesystem::path tails;

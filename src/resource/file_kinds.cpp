@@ -11,6 +11,7 @@
 #include "resource/file_kind.h"
 #include "resource/memfd.h"
 #include "resource/path_handle.h"
+#include "resource/pid_fd.h"
 #include "resource/pipe.h"
 #include "resource/proc_file.h"
 #include "resource/regular_file.h"
@@ -39,6 +40,7 @@ std::vector<std::unique_ptr<FileKind>> make_kinds() {
   kinds.push_back(make_epoll_kind());
   kinds.push_back(make_timer_fd_kind());
   kinds.push_back(make_signal_fd_kind());
+  kinds.push_back(make_pid_fd_kind());
   kinds.push_back(make_proc_file_kind());
   kinds.push_back(make_memfd_kind());
   kinds.push_back(make_saved_file_kind());

@@ -20,6 +20,7 @@
 namespace torpor::resource {
 namespace {
 
+constexpr std::int64_t kRestartSys = -512;
 constexpr std::int64_t kRestartNoHand = -514;
 constexpr std::int64_t kRestartBlock = -516;
 constexpr std::int64_t kMillisecond = 1000000;
@@ -95,13 +96,14 @@ std::optional<std::int64_t> length_of(pid_t pid, const Timeout& timeout, const A
 
 void look_at_thread(pid_t pid, pid_t tid, process::SchedClocks& clocks, WaitLog& log) {
   const auto blocked = process::blocked_syscall(pid, tid);
+  const auto known = log.waits.find(tid);
   if (!blocked || blocked->nr < 0) {
-    log.waits.erase(tid);
+    // It may be on its way into the call that it was stopped in.
+    if (known != log.waits.end()) known->second.maybe_over = true;
     return;
   }
   Arguments arguments{};
   std::copy(std::begin(blocked->args), std::end(blocked->args), arguments.begin());
-  const auto known = log.waits.find(tid);
   const bool same_wait = known != log.waits.end() && known->second.arguments == arguments;
   if (blocked->nr == SYS_restart_syscall && same_wait) return;
   if (!relative_timeout(blocked->nr, arguments)) {
@@ -110,7 +112,7 @@ void look_at_thread(pid_t pid, pid_t tid, process::SchedClocks& clocks, WaitLog&
   }
   const auto slept = clocks.since_last_run_ns(pid, tid);
   log.waits[tid] = {blocked->nr, arguments, now_ns() - static_cast<std::int64_t>(slept.value_or(0)),
-                    0};
+                    0, false};
 }
 
 // The wait in which the thread was stopped; made up from "it has only just begun" if the look did
@@ -118,9 +120,11 @@ void look_at_thread(pid_t pid, pid_t tid, process::SchedClocks& clocks, WaitLog&
 WaitLog::Wait& wait_of(WaitLog& log, pid_t tid, std::int64_t number, const Arguments& arguments,
                        std::int64_t stopped_ns) {
   WaitLog::Wait& wait = log.waits[tid];
-  const bool same =
-      wait.arguments == arguments && (wait.number == number || number == SYS_restart_syscall);
-  if (!same) wait = {number, arguments, stopped_ns, 0};
+  const bool same_call =
+      number == SYS_restart_syscall || (wait.number == number && !wait.maybe_over);
+  const bool same = wait.arguments == arguments && same_call;
+  if (!same) wait = {number, arguments, stopped_ns, 0, false};
+  wait.maybe_over = false;
   return wait;
 }
 
@@ -173,6 +177,36 @@ void keep_call_alive(process::Tracee& thread, WaitLog& log, std::int64_t stopped
   thread.set_registers(registers);
 }
 
+// Calls that write the time left to where the program keeps the timeout, and read it there again.
+struct KeptTimeout {
+  int argument;
+  bool microseconds;  // struct timeval
+};
+
+std::optional<KeptTimeout> kept_timeout(std::int64_t number) {
+  switch (number) {
+    case SYS_select: return KeptTimeout{4, true};
+    case SYS_pselect6: return KeptTimeout{4, false};
+    case SYS_ppoll: return KeptTimeout{2, false};
+    default: return std::nullopt;
+  }
+}
+
+void age_kept_timeout(pid_t pid, const KeptTimeout& kept, const Arguments& arguments,
+                      std::int64_t elapsed_ns) {
+  const base::RemotePtr place(arguments[static_cast<std::size_t>(kept.argument)]);
+  if (place.address() == 0) return;
+  const std::int64_t unit = kept.microseconds ? 1000 : 1;
+  try {
+    const auto now = process::read_value<timespec>(pid, place);  // as large as a timeval
+    const std::int64_t left =
+        std::max<std::int64_t>(0, now.tv_sec * kSecond + now.tv_nsec * unit - elapsed_ns);
+    process::write_value(pid, place, timespec{left / kSecond, left % kSecond / unit});
+  } catch (const base::Error&) {
+    return;  // it cannot be written: the kernel could not either
+  }
+}
+
 // nanosleep and clock_nanosleep write the time left to where the program asked for it, if it did.
 std::optional<std::int64_t> reported_left(pid_t pid, std::int64_t number, const Arguments& a) {
   const std::uint64_t place = number == SYS_nanosleep         ? a[1]
@@ -206,8 +240,47 @@ void keep_calls_alive(process::HeldProcess& held, WaitLog& log, std::int64_t sto
   }
 }
 
+void let_calls_age(process::HeldProcess& held, WaitLog& log, std::int64_t stopped_ns,
+                   std::int64_t now_ns) {
+  for (process::Tracee& thread : held.stopped->threads) {
+    process::Registers registers = thread.registers();
+    if (static_cast<std::int64_t>(registers.rax) != kRestartNoHand) continue;
+    const auto number = static_cast<std::int64_t>(registers.orig_rax);
+    const Arguments arguments = arguments_of(registers);
+    if (const auto kept = kept_timeout(number)) {
+      age_kept_timeout(thread.tid(), *kept, arguments, now_ns - stopped_ns);
+      continue;
+    }
+    const auto known = log.waits.find(thread.tid());
+    if (known == log.waits.end() || known->second.arguments != arguments) continue;
+    WaitLog::Wait& wait = known->second;
+    const auto timeout = relative_timeout(number, arguments);
+    if (wait.number != number || wait.deadline_ns == 0 || !timeout) continue;
+    shorten(registers, thread.tid(), *timeout,
+            std::max<std::int64_t>(0, wait.deadline_ns - now_ns));
+    wait.arguments = arguments_of(registers);
+    thread.set_registers(registers);
+  }
+}
+
+void let_saved_call_age(pid_t pid, snapshot::Thread& saved, std::int64_t elapsed_ns) {
+  process::Registers registers{};
+  std::memcpy(&registers, saved.registers().general().data(), sizeof(registers));
+  const auto result = static_cast<std::int64_t>(registers.rax);
+  if (elapsed_ns <= 0 || result < kRestartNoHand || result > kRestartSys) return;
+  const auto number = static_cast<std::int64_t>(registers.orig_rax);
+  const Arguments arguments = arguments_of(registers);
+  if (const auto kept = kept_timeout(number)) age_kept_timeout(pid, *kept, arguments, elapsed_ns);
+  const auto timeout = relative_timeout(number, arguments);
+  const auto length = timeout ? length_of(pid, *timeout, arguments) : std::nullopt;
+  if (!length) return;
+  shorten(registers, pid, *timeout, std::max<std::int64_t>(0, *length - elapsed_ns));
+  saved.mutable_registers()->set_general(&registers, sizeof(registers));
+}
+
 void capture_interrupted_calls(process::HeldProcess& held, WaitLog& log, std::int64_t stopped_ns,
-                               snapshot::Process& process, std::vector<std::string>& warnings) {
+                               std::int64_t now_ns, snapshot::Process& process,
+                               std::vector<std::string>& warnings) {
   std::size_t index = held.stopped->leader_dead ? 1 : 0;
   for (process::Tracee& tracee : held.stopped->threads) {
     snapshot::Thread& thread = *process.mutable_threads(static_cast<int>(index++));
@@ -216,8 +289,9 @@ void capture_interrupted_calls(process::HeldProcess& held, WaitLog& log, std::in
     const auto number = static_cast<std::int64_t>(registers.orig_rax);
     const Arguments arguments = arguments_of(registers);
     WaitLog::Wait& wait = wait_of(log, tracee.tid(), number, arguments, stopped_ns);
-    auto left = reported_left(held.memory_pid(), wait.number, arguments);
-    if (!left) left = time_left(held.memory_pid(), wait, stopped_ns);
+    const auto reported = reported_left(held.memory_pid(), wait.number, arguments);
+    if (reported) wait.deadline_ns = stopped_ns + *reported;
+    const auto left = time_left(held.memory_pid(), wait, now_ns);
     if (wait.number == SYS_restart_syscall) {
       warnings.push_back(
           fmt::format("process {} thread {}: the call in which it waits was restarted before and "
@@ -234,19 +308,20 @@ void capture_interrupted_calls(process::HeldProcess& held, WaitLog& log, std::in
 
 std::int64_t begin_call_again(process::Tracee& thread, const snapshot::Thread& saved,
                               base::RemotePtr syscall_instruction, base::RemotePtr scratch,
-                              WaitLog& log) {
+                              std::int64_t elapsed_ns, WaitLog& log) {
   process::Registers registers{};
   std::memcpy(&registers, saved.registers().general().data(), sizeof(registers));
   const snapshot::InterruptedCall& call = saved.interrupted_call();
   const Arguments arguments = arguments_of(registers);
   const auto timeout = relative_timeout(call.number(), arguments);
-  if (timeout && call.remaining_ns() >= 0) {
+  const bool timed = timeout && call.remaining_ns() >= 0;
+  const std::int64_t left_ns = std::max<std::int64_t>(0, call.remaining_ns() - elapsed_ns);
+  if (timed) {
     if (timeout->milliseconds_argument >= 0) {
       *argument_register(registers, timeout->milliseconds_argument) =
-          static_cast<std::uint64_t>(call.remaining_ns() / kMillisecond);
+          static_cast<std::uint64_t>((left_ns + kMillisecond - 1) / kMillisecond);
     } else {
-      const timespec left{call.remaining_ns() / kSecond, call.remaining_ns() % kSecond};
-      process::write_value(thread.tid(), scratch, left);
+      process::write_value(thread.tid(), scratch, timespec{left_ns / kSecond, left_ns % kSecond});
       *argument_register(registers, timeout->timespec_argument) = scratch.address();
     }
   }
@@ -261,8 +336,8 @@ std::int64_t begin_call_again(process::Tracee& thread, const snapshot::Thread& s
   thread.finish_call();
   thread.set_signal_mask(mask);
   const auto result = static_cast<std::int64_t>(thread.registers().rax);
-  if (result == kRestartBlock && timeout && call.remaining_ns() >= 0) {
-    log.waits[thread.tid()] = {call.number(), arguments, began, began + call.remaining_ns()};
+  if (result == kRestartBlock) {  // with an absolute timeout too: it will not tell what it was
+    log.waits[thread.tid()] = {call.number(), arguments, began, timed ? began + left_ns : 0, false};
   }
   return result;
 }

@@ -33,6 +33,8 @@ struct WaitLog {
     std::array<std::uint64_t, 6> arguments{};
     std::int64_t began_ns = 0;     // CLOCK_MONOTONIC of ours
     std::int64_t deadline_ns = 0;  // once known; 0: not yet
+    // The thread was seen to run since: only a call that the kernel has restarted can be this one.
+    bool maybe_over = false;
   };
   std::map<pid_t, Wait> waits;
 };
@@ -43,17 +45,28 @@ void look_at_waits(std::span<const pid_t> members, WaitLog& log);
 // After the stop, before capture_threads(): takes back what would become an EINTR.
 void keep_calls_alive(process::HeldProcess& held, WaitLog& log, std::int64_t stopped_ns);
 
-// After capture_threads(): the time left of calls that only the kernel could continue.
+// After capture_threads(): the time left of calls that only the kernel could continue, at the
+// moment `now_ns` that the image has for its clocks. The threads were stopped at `stopped_ns`.
 void capture_interrupted_calls(process::HeldProcess& held, WaitLog& log, std::int64_t stopped_ns,
-                               snapshot::Process& process, std::vector<std::string>& warnings);
+                               std::int64_t now_ns, snapshot::Process& process,
+                               std::vector<std::string>& warnings);
+
+// Before the program goes on, as it has stood since `stopped_ns`: that time is gone also for calls
+// that are entered again with what was left.
+void let_calls_age(process::HeldProcess& held, WaitLog& log, std::int64_t stopped_ns,
+                   std::int64_t now_ns);
+
+// The same at a restart, for saved registers whose call will be entered again: its timeout is
+// `elapsed_ns` shorter.
+void let_saved_call_age(pid_t pid, snapshot::Thread& saved, std::int64_t elapsed_ns);
 
 // At a restart: begins the saved call in the stopped thread, so that the kernel knows its timeout,
 // and stops the thread in it. `scratch` is room for 16 bytes in the process that may be unmapped
 // afterwards; `syscall_instruction` as in process/injection.h. Must be followed by
-// restore_registers(); returns the value that the call has returned, or -ERESTART_RESTARTBLOCK;
-// then it is noted in the log, for the next checkpoint.
+// restore_registers(). `elapsed_ns` of the time left are over. Returns the value that the call has
+// returned, or -ERESTART_RESTARTBLOCK; then it is noted in the log, for the next checkpoint.
 std::int64_t begin_call_again(process::Tracee& thread, const snapshot::Thread& saved,
                               base::RemotePtr syscall_instruction, base::RemotePtr scratch,
-                              WaitLog& log);
+                              std::int64_t elapsed_ns, WaitLog& log);
 
 }  // namespace torpor::resource

@@ -77,6 +77,9 @@ std::optional<Area::Kind> kind_of_mapping(const Mapping& mapping) {
 
 std::string why_unsupported(const Mapping& mapping) {
   if (starts_with(mapping.path, "/SYSV")) return "System V shared memory is not supported yet";
+  if (starts_with(mapping.path, "/[aio]")) {
+    return "a context of asynchronous I/O (io_setup(2)) is not supported yet";
+  }
   if (mapping.kernel_page_size > base::page_size) return "hugetlb pages are not supported yet";
   if (mapping.has(VmFlag::io) || mapping.has(VmFlag::pf)) return "it is memory of a device";
   if (mapping.has(VmFlag::um) || mapping.has(VmFlag::uw) || mapping.has(VmFlag::ui)) {

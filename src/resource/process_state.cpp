@@ -52,16 +52,18 @@ void restore_thread(process::CallList& calls, const snapshot::Thread& thread,
   restore_thread_signals(calls, thread, process);
 }
 
-void restore_process_late(process::CallList& calls, const snapshot::Process& process) {
+void restore_process_late(process::CallList& calls, const snapshot::Process& process,
+                          const TimePassed& passed) {
   restore_actions(calls, process);
   restore_attributes_late(calls, process);
-  restore_interval_timers(calls, process);
+  restore_interval_timers(calls, process, passed);
   restore_limits(calls, process);
 }
 
-void restore_queued(process::AgentClient& agent, const snapshot::Process& process) {
+void restore_queued(process::AgentClient& agent, const snapshot::Process& process,
+                    const TimePassed& passed) {
   restore_queued_signals(agent, process);
-  restore_posix_timers(agent, process);
+  restore_posix_timers(agent, process, passed);
 }
 
 void restore_privileges(process::CallList& calls, const snapshot::Thread& thread,

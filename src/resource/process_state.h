@@ -11,6 +11,7 @@
 #include "proto/snapshot.pb.h"
 #include "resource/credentials.h"
 #include "resource/refusals.h"
+#include "resource/timers.h"
 
 namespace torpor::resource {
 
@@ -34,11 +35,13 @@ void restore_thread(process::CallList& calls, const snapshot::Thread& thread,
 
 // By the leader, when all descriptors, memory and threads are there: actions, file system context,
 // limits, interval timers.
-void restore_process_late(process::CallList& calls, const snapshot::Process& process);
+void restore_process_late(process::CallList& calls, const snapshot::Process& process,
+                          const TimePassed& passed = {});
 
 // Queued signals and POSIX timers, of which there may be more than fit in one batch. After
 // restore_process_late(), because setting an action may discard what is queued; by the leader.
-void restore_queued(process::AgentClient& agent, const snapshot::Process& process);
+void restore_queued(process::AgentClient& agent, const snapshot::Process& process,
+                    const TimePassed& passed = {});
 
 // Last of all, by every thread itself; the leader last, because changing credentials resets what
 // is set here for the whole process. Includes the parent-death signal and no_new_privs, and for the

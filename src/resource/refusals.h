@@ -37,6 +37,9 @@ void check_namespaces(pid_t pid, pid_t surroundings, std::vector<Obstacle>& obst
 // out (at most 0.3 s in all).
 void check_sharing(std::span<const pid_t> pids, std::vector<Obstacle>& obstacles);
 
+// System V semaphores and message queues that one of the processes was the last to use.
+void check_system_v(std::span<const pid_t> pids, std::vector<Obstacle>& obstacles);
+
 // With everything stopped and the agent inside, what cannot be seen from outside: system calls that
 // are dispatched to user space, Landlock domains that we are not in ourselves (seen in the leader
 // only), forbidden CPUID or time stamp counter, memory policies.

@@ -29,7 +29,9 @@ void read_control(msghdr& header, Peeked& peeked) {
   for (cmsghdr* c = CMSG_FIRSTHDR(&header); c != nullptr; c = CMSG_NXTHDR(&header, c)) {
     if (c->cmsg_level != SOL_SOCKET) continue;
     if (c->cmsg_type == SCM_RIGHTS) peeked.descriptors = descriptors_of(c);
-    if (c->cmsg_type == SCM_CREDENTIALS) peeked.credentials = true;
+    if (c->cmsg_type == SCM_CREDENTIALS) {
+      std::memcpy(&peeked.credentials.emplace(), CMSG_DATA(c), sizeof(ucred));
+    }
     if (c->cmsg_type == kPidfdMessage) descriptors_of(c);  // closed at once
   }
 }

@@ -1,7 +1,10 @@
 // One look at the queue of a socket, MSG_PEEK.
 #pragma once
 
+#include <sys/socket.h>
+
 #include <cstddef>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -14,7 +17,7 @@ struct Peeked {
   std::string data;
   std::size_t length = 0;  // of the datagram; more than `data` if there was no room for all
   std::vector<base::UniqueFd> descriptors;
-  bool credentials = false;
+  std::optional<ucred> credentials;  // of the sender, pid 0: it gave none; only with SO_PASSCRED
 };
 
 // Where looks start: SO_PEEK_OFF of a socket, which each look moves on. -1 (the socket's usual

@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <cstring>
 #include <map>
+#include <optional>
 #include <string_view>
 #include <utility>
 
@@ -37,30 +38,49 @@ void refuse_urgent_data(int socket) {
   }
 }
 
-void refuse_credentials(const Peeked& peeked) {
-  if (!peeked.credentials) return;
-  throw base::Error(base::ErrorCode::refused,
-                    "messages with the credentials of their sender (SO_PASSCRED) wait in a UNIX "
-                    "socket, and cannot be sent again in its name",
-                    "take the checkpoint when the program has read them");
-}
+// What is in a queue goes into a list of messages.
+class Collector {
+ public:
+  Collector(const IdentifyFile& identify, const SeenPid& seen) : identify_(identify), seen_(seen) {}
 
-void append(Messages& messages, std::string_view data, std::span<const base::UniqueFd> descriptors,
-            const IdentifyFile& identify) {
-  snapshot::SocketMessage& message = messages.emplace_back();
-  message.set_data(std::string(data));
-  for (const base::UniqueFd& fd : descriptors) message.add_descriptors(identify(fd.get()));
-}
+  void add(std::string_view data, std::span<const base::UniqueFd> descriptors,
+           const std::optional<ucred>& sender) {
+    snapshot::SocketMessage& message = messages_.emplace_back();
+    message.set_data(std::string(data));
+    for (const base::UniqueFd& fd : descriptors) message.add_descriptors(identify_(fd.get()));
+    if (sender && sender->pid != 0) add_sender(*sender, *message.mutable_credentials());
+  }
 
-Messages read_stream(int socket, const IdentifyFile& identify) {
-  Messages messages;
+  Messages take() { return std::move(messages_); }
+
+ private:
+  void add_sender(const ucred& sender, snapshot::SenderCredentials& into) const {
+    const pid_t pid = seen_(sender.pid);
+    if (pid == 0) {
+      throw base::Error(
+          base::ErrorCode::refused,
+          "messages with the credentials of a sender (SO_PASSCRED) that has ended or is "
+          "outside of the computation wait in a UNIX socket, and cannot be sent again "
+          "in its name",
+          "take the checkpoint when the program has read them");
+    }
+    into.set_pid(pid);
+    into.set_uid(sender.uid);
+    into.set_gid(sender.gid);
+  }
+
+  const IdentifyFile& identify_;
+  const SeenPid& seen_;
+  Messages messages_;
+};
+
+void read_stream(int socket, Collector& messages) {
   const std::size_t total = waiting_bytes(socket);
-  if (total == 0) return messages;
+  if (total == 0) return;
   Peeked peeked = peek(socket, total);
-  refuse_credentials(peeked);
   if (peeked.descriptors.empty() && peeked.length == total) {
-    append(messages, peeked.data, {}, identify);
-    return messages;
+    messages.add(peeked.data, {}, peeked.credentials);
+    return;
   }
   PeekPosition position(socket);
   for (std::size_t start = 0; start < total;) {
@@ -75,11 +95,12 @@ Messages read_stream(int socket, const IdentifyFile& identify) {
       position.set(start);
       plain = length_before_last_piece(socket, data.size());
     }
-    if (plain != 0) append(messages, data.substr(0, plain), {}, identify);
-    if (plain != data.size()) append(messages, data.substr(plain), peeked.descriptors, identify);
+    if (plain != 0) messages.add(data.substr(0, plain), {}, peeked.credentials);
+    if (plain != data.size()) {
+      messages.add(data.substr(plain), peeked.descriptors, peeked.credentials);
+    }
     start += data.size();
   }
-  return messages;
 }
 
 // A datagram as a whole, and the position after it.
@@ -103,13 +124,12 @@ void refuse_messages_behind_error(int socket) {
 }
 
 // The end of an ended SOCK_SEQPACKET queue looks like an empty message; it shows no bytes more.
-Messages read_datagrams(int socket, int type, bool ended, const IdentifyFile& identify) {
-  Messages messages;
+void read_datagrams(int socket, int type, bool ended, Collector& messages) {
   pollfd poll{socket, POLLIN, 0};
-  if (::poll(&poll, 1, 0) == 0) return messages;
+  if (::poll(&poll, 1, 0) == 0) return;
   if ((poll.revents & POLLERR) != 0) {
     refuse_messages_behind_error(socket);
-    return messages;
+    return;
   }
   const bool end_is_empty = type == SOCK_SEQPACKET && ended;
   const std::size_t total = end_is_empty ? waiting_bytes(socket) : 0;
@@ -118,9 +138,8 @@ Messages read_datagrams(int socket, int type, bool ended, const IdentifyFile& id
   std::size_t room = kRoom;
   for (std::size_t start = 0;;) {
     const Peeked peeked = peek_datagram(socket, position, start, room);
-    if (peeked.nothing || (end_is_empty && peeked.length == 0 && start == total)) return messages;
-    refuse_credentials(peeked);
-    append(messages, peeked.data, peeked.descriptors, identify);
+    if (peeked.nothing || (end_is_empty && peeked.length == 0 && start == total)) return;
+    messages.add(peeked.data, peeked.descriptors, peeked.credentials);
     start += peeked.length;
   }
 }
@@ -151,7 +170,8 @@ void make_room(int socket, std::size_t bytes) {
 
 bool needs_room(int error) { return error == EAGAIN || error == EMSGSIZE || error == ENOBUFS; }
 
-std::size_t send_once(int sender, std::string_view data, std::span<const int> descriptors) {
+// A number of bytes or -errno.
+std::int64_t try_send(int sender, std::string_view data, std::span<const int> descriptors) {
   iovec piece{const_cast<char*>(data.data()), data.size()};
   msghdr header{};
   header.msg_iov = &piece;
@@ -167,21 +187,53 @@ std::size_t send_once(int sender, std::string_view data, std::span<const int> de
     header.msg_control = control.data();
     header.msg_controllen = control.size();
   }
+  const ssize_t sent = ::sendmsg(sender, &header, MSG_DONTWAIT | MSG_NOSIGNAL);
+  return sent >= 0 ? sent : -errno;
+}
+
+std::size_t send_with_room(int sender, std::size_t size,
+                           const std::function<std::int64_t()>& try_to_send) {
   for (;;) {
-    const ssize_t sent = ::sendmsg(sender, &header, MSG_DONTWAIT | MSG_NOSIGNAL);
+    const std::int64_t sent = try_to_send();
     if (sent >= 0) return static_cast<std::size_t>(sent);
-    if (!needs_room(errno)) base::throw_system("cannot put back what waited in a UNIX socket");
-    make_room(sender, data.size());
+    const int error = static_cast<int>(-sent);
+    if (!needs_room(error)) {
+      base::throw_errno(error, "cannot put back what waited in a UNIX socket");
+    }
+    make_room(sender, size);
   }
+}
+
+std::size_t send_once(int sender, std::string_view data) {
+  return send_with_room(sender, data.size(), [&] { return try_send(sender, data, {}); });
+}
+
+// What one message holds; a stream may take it in several pieces.
+void send_message(int sender, int type, const snapshot::SocketMessage& message,
+                  std::span<const int> descriptors, const SendAs& send_as) {
+  std::string_view data = message.data();
+  do {
+    data.remove_prefix(send_with_room(sender, data.size(), [&] {
+      return message.has_credentials() && send_as
+                 ? send_as(message.credentials(), data, descriptors)
+                 : try_send(sender, data, descriptors);
+    }));
+    descriptors = {};
+  } while (type == SOCK_STREAM && !data.empty());
 }
 
 }  // namespace
 
 std::vector<snapshot::SocketMessage> read_queue(int socket, int type, bool ended,
-                                                const IdentifyFile& identify) {
+                                                const IdentifyFile& identify, const SeenPid& seen) {
   refuse_urgent_data(socket);
-  return type == SOCK_STREAM ? read_stream(socket, identify)
-                             : read_datagrams(socket, type, ended, identify);
+  Collector messages(identify, seen);
+  if (type == SOCK_STREAM) {
+    read_stream(socket, messages);
+  } else {
+    read_datagrams(socket, type, ended, messages);
+  }
+  return messages.take();
 }
 
 std::uint64_t queue_memory(int type, std::span<const snapshot::SocketMessage> messages) {
@@ -197,7 +249,7 @@ std::uint64_t queue_memory(int type, std::span<const snapshot::SocketMessage> me
     std::uint64_t& memory = memory_of[message.data().size()];
     if (memory == 0) {
       int bytes = 0;
-      send_once(sender.get(), message.data(), {});
+      send_once(sender.get(), message.data());
       if (::ioctl(sender.get(), SIOCOUTQ, &bytes) != 0)
         base::throw_system("cannot look at a socket");
       ::recv(receiver.get(), nullptr, 0, 0);
@@ -209,15 +261,11 @@ std::uint64_t queue_memory(int type, std::span<const snapshot::SocketMessage> me
 }
 
 void fill_queue(int sender, int type, std::span<const snapshot::SocketMessage* const> messages,
-                const FindFile& find) {
+                const FindFile& find, const SendAs& send_as) {
   for (const snapshot::SocketMessage* message : messages) {
     std::vector<int> descriptors;
     for (const std::uint64_t id : message->descriptors()) descriptors.push_back(find(id));
-    std::string_view data = message->data();
-    data.remove_prefix(send_once(sender, data, descriptors));
-    while (type == SOCK_STREAM && !data.empty()) {
-      data.remove_prefix(send_once(sender, data, {}));
-    }
+    send_message(sender, type, *message, descriptors, send_as);
   }
 }
 

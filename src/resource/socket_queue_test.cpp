@@ -56,7 +56,7 @@ void send(const Pair& pair, std::string data, const std::vector<int>& fds = {}) 
 }
 
 std::vector<snapshot::SocketMessage> queue_of(const Pair& pair, bool ended = false) {
-  return read_queue(pair.receiver.get(), pair.type, ended, inode_of);
+  return read_queue(pair.receiver.get(), pair.type, ended, inode_of, [](pid_t) { return 0; });
 }
 
 struct Received {
@@ -292,7 +292,22 @@ TEST(SocketQueue, LargeQueueFitsIntoASmallBuffer) {
   }
 }
 
-TEST(SocketQueue, CredentialsInFlightAreRefused) {
+TEST(SocketQueue, CredentialsInFlight) {
+  const Pair pair(SOCK_STREAM);
+  const int on = 1;
+  send(pair, "none");  // nobody has asked for any yet
+  ::setsockopt(pair.receiver.get(), SOL_SOCKET, SO_PASSCRED, &on, sizeof(on));
+  send(pair, "abc");
+  const auto seen = [](pid_t pid) { return pid == ::getpid() ? 4711 : 0; };
+  const auto messages = read_queue(pair.receiver.get(), SOCK_STREAM, false, nullptr, seen);
+  ASSERT_EQ(messages.size(), 2U);
+  EXPECT_FALSE(messages[0].has_credentials());
+  EXPECT_EQ(messages[1].data(), "abc");
+  EXPECT_EQ(messages[1].credentials().pid(), 4711);
+  EXPECT_EQ(messages[1].credentials().uid(), ::getuid());
+}
+
+TEST(SocketQueue, CredentialsOfAStrangerAreRefused) {
   const Pair pair(SOCK_STREAM);
   const int on = 1;
   ::setsockopt(pair.receiver.get(), SOL_SOCKET, SO_PASSCRED, &on, sizeof(on));

@@ -81,12 +81,13 @@ bool has_wall_clock(const snapshot::TimerFd& record) {
   return record.clock() == CLOCK_REALTIME || record.clock() == CLOCK_REALTIME_ALARM;
 }
 
-void arm(int fd, const snapshot::TimerFd& record, std::int64_t stopped_realtime_ns) {
+void arm(int fd, const snapshot::TimerFd& record, std::int64_t now,
+         std::int64_t stopped_realtime_ns) {
   std::int64_t value = record.remaining_ns();
   const auto flags = static_cast<int>(record.settime_flags());
   if (value != 0 && (flags & TFD_TIMER_ABSTIME) != 0) {
     const bool same_time = has_wall_clock(record) && stopped_realtime_ns != 0;
-    value = saturated_sum(value, same_time ? stopped_realtime_ns : now_ns(record.clock()));
+    value = saturated_sum(value, same_time ? stopped_realtime_ns : now);
   }
   set_timer(fd, flags, armed(value, record.interval_ns()));
 }
@@ -122,7 +123,11 @@ class TimerFdKind final : public FileKind {
   }
 
   base::UniqueFd restore(const snapshot::OpenFile& file, RestoreState& state) const override {
-    return make_timer_fd(file.timer(), state.model->clocks().realtime_ns());
+    const snapshot::TimerFd& record = file.timer();
+    const std::int64_t stopped = record.clock() == CLOCK_MONOTONIC ? state.began_monotonic_ns
+                                 : has_wall_clock(record)          ? 0
+                                                                   : state.began_boottime_ns;
+    return make_timer_fd(record, state.model->clocks().realtime_ns(), stopped);
   }
 };
 
@@ -159,10 +164,27 @@ void move_back(snapshot::TimerFd& record, std::int64_t elapsed_ns) {
   record.set_remaining_ns(left);
 }
 
-base::UniqueFd make_timer_fd(const snapshot::TimerFd& record, std::int64_t stopped_realtime_ns) {
+void move_on(snapshot::TimerFd& record, std::int64_t elapsed_ns) {
+  const std::int64_t left = record.remaining_ns();
+  if (left == 0 || elapsed_ns <= 0) return;
+  if (left > elapsed_ns) {
+    record.set_remaining_ns(left - elapsed_ns);
+    return;
+  }
+  const std::int64_t interval = record.interval_ns();
+  const std::int64_t more = interval == 0 ? 0 : (elapsed_ns - left) / interval;
+  record.set_ticks(record.ticks() + 1 + static_cast<std::uint64_t>(more));
+  record.set_remaining_ns(interval == 0 ? 0 : left + (more + 1) * interval - elapsed_ns);
+}
+
+base::UniqueFd make_timer_fd(const snapshot::TimerFd& saved, std::int64_t stopped_realtime_ns,
+                             std::int64_t stopped_clock_ns) {
+  snapshot::TimerFd record = saved;
   base::UniqueFd fd(::timerfd_create(record.clock(), TFD_CLOEXEC));
   if (!fd) base::throw_system("cannot make a timerfd of clock {}", record.clock());
-  arm(fd.get(), record, stopped_realtime_ns);
+  const std::int64_t now = now_ns(record.clock());
+  if (stopped_clock_ns != 0) move_on(record, now - stopped_clock_ns);
+  arm(fd.get(), record, now, stopped_realtime_ns);
   const std::uint64_t ticks = record.ticks();
   if (ticks != 0 && ::ioctl(fd.get(), kSetTicks, &ticks) != 0) arm_in_the_past(fd.get(), record);
   return fd;

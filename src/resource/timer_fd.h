@@ -30,9 +30,14 @@ snapshot::TimerFd read_timer_fd(int fd);
 // expired less often. That a one-shot timer has expired meanwhile is not undone.
 void move_back(snapshot::TimerFd& record, std::int64_t elapsed_ns);
 
+// Turns a record into what it is `elapsed_ns` later.
+void move_on(snapshot::TimerFd& record, std::int64_t elapsed_ns);
+
 // A new timer in the recorded state, close-on-exec. `stopped_realtime_ns`: CLOCK_REALTIME when the
 // record was true, 0 if unknown. Throws Error; permission for the alarm clocks (CAP_WAKE_ALARM).
-base::UniqueFd make_timer_fd(const snapshot::TimerFd& record, std::int64_t stopped_realtime_ns);
+// `stopped_clock_ns`: our time of the timer's clock at that moment, 0: now.
+base::UniqueFd make_timer_fd(const snapshot::TimerFd& record, std::int64_t stopped_realtime_ns,
+                             std::int64_t stopped_clock_ns = 0);
 
 // Gives a timer the unread expirations of `record` without the ioctl for it, by arming it so that
 // they lie in the past: it expires at once, and the kernel counts them itself. What make_timer_fd()

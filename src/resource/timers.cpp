@@ -5,6 +5,7 @@
 #include <sys/time.h>
 #include <time.h>
 
+#include <algorithm>
 #include <map>
 #include <memory>
 
@@ -147,6 +148,23 @@ void capture_posix_timers(process::HeldProcess& held, snapshot::Process& process
   }
 }
 
+// How much a CPU time timer gets more than it is given (set_cpu_itimer(), kernel/time/itimer.c).
+std::int64_t tick_us() {
+  timespec tick{};
+  ::clock_getres(CLOCK_MONOTONIC_COARSE, &tick);
+  return ns_of(tick) / 1000;
+}
+
+// ITIMER_REAL that only has an interval has fired and runs on when its signal, which pends, is
+// taken (posixtimer_rearm_itimer(), kernel/time/itimer.c). Set with no time left it would be off;
+// so it fires again, into the signal that pends.
+std::int64_t time_left(const snapshot::IntervalTimer& saved, const TimePassed& passed) {
+  const std::int64_t left = saved.remaining_us();
+  if (saved.which() == ITIMER_REAL)
+    return std::max<std::int64_t>(1, left - passed.elapsed_ns / 1000);
+  return left == 0 ? 0 : std::max<std::int64_t>(1, left - tick_us());
+}
+
 }  // namespace
 
 std::vector<snapshot::PosixTimer> parse_timers(std::string_view text, std::string_view file) {
@@ -180,14 +198,10 @@ void capture_timers(process::HeldProcess& held, snapshot::Process& process) {
   capture_posix_timers(held, process);
 }
 
-void restore_interval_timers(process::CallList& calls, const snapshot::Process& process) {
+void restore_interval_timers(process::CallList& calls, const snapshot::Process& process,
+                             const TimePassed& passed) {
   for (const snapshot::IntervalTimer& saved : process.interval_timers()) {
-    // ITIMER_REAL that only has an interval has fired and runs on when its signal, which pends, is
-    // taken (posixtimer_rearm_itimer(), kernel/time/itimer.c). Set with no time left it would be
-    // off; so it fires again, into the signal that pends.
-    const bool fired = saved.which() == ITIMER_REAL && saved.remaining_us() == 0;
-    const itimerval timer{timeval_of(saved.interval_us()),
-                          timeval_of(fired ? 1 : saved.remaining_us())};
+    const itimerval timer{timeval_of(saved.interval_us()), timeval_of(time_left(saved, passed))};
     calls.call(SYS_setitimer, {saved.which(), calls.value(timer), 0},
                fmt::format("set interval timer {}", saved.which()));
   }

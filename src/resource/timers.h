@@ -23,15 +23,25 @@ void capture_timers(process::HeldProcess& held, snapshot::Process& process);
 // thread that was, so they can be saved only of a process with a single thread.
 std::vector<int> timers_of_unknown_threads(const std::vector<snapshot::PosixTimer>& timers);
 
-void restore_interval_timers(process::CallList& calls, const snapshot::Process& process);
+// The clocks of a program that is being restarted go on while that takes its time, and what runs
+// down with them must do so too. As it stands: they stand still.
+struct TimePassed {
+  snapshot::Clocks clocks;      // the program's, when it was stopped
+  std::int64_t elapsed_ns = 0;  // since
+};
+
+void restore_interval_timers(process::CallList& calls, const snapshot::Process& process,
+                             const TimePassed& passed = {});
 
 // With their exact ids (PR_TIMER_CREATE_RESTORE_IDS, Linux 6.16). Threads that timers notify must
 // exist. Throws base::Error.
-void restore_posix_timers(process::AgentClient& agent, const snapshot::Process& process);
+void restore_posix_timers(process::AgentClient& agent, const snapshot::Process& process,
+                          const TimePassed& passed = {});
 
 // The same on older kernels, by making and deleting timers until the id is reached. Throws
 // Error host_lacks where that would take too long.
-void restore_posix_timers_by_trying(process::AgentClient& agent, const snapshot::Process& process);
+void restore_posix_timers_by_trying(process::AgentClient& agent, const snapshot::Process& process,
+                                    const TimePassed& passed = {});
 
 // Parses the text of /proc/PID/timers. notify_thread is the number that we see, and 0 unless the
 // timer notifies a thread; times are not in it.

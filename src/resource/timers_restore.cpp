@@ -44,10 +44,28 @@ KernelEvent event_of(const snapshot::PosixTimer& timer) {
   return event;
 }
 
-void set_time(process::CallList& calls, const snapshot::PosixTimer& timer) {
+// The program's own clock when it was stopped; 0: not one that we set.
+std::int64_t clock_then(int clock, const snapshot::Clocks& clocks) {
+  if (clock == CLOCK_MONOTONIC) return clocks.monotonic_ns();
+  if (clock == CLOCK_BOOTTIME || clock == CLOCK_BOOTTIME_ALARM) return clocks.boottime_ns();
+  return 0;
+}
+
+bool counts_cpu_time(int clock) {
+  return clock < 0 || clock == CLOCK_PROCESS_CPUTIME_ID || clock == CLOCK_THREAD_CPUTIME_ID;
+}
+
+// By the clock where we can: then the kernel itself counts what should have expired meanwhile.
+void set_time(process::CallList& calls, const snapshot::PosixTimer& timer,
+              const TimePassed& passed) {
   if (timer.remaining_ns() == 0) return;
-  const itimerspec times{timespec_of(timer.interval_ns()), timespec_of(timer.remaining_ns())};
-  calls.call(SYS_timer_settime, {timer.id(), 0, calls.value(times), 0},
+  const std::int64_t then = passed.elapsed_ns > 0 ? clock_then(timer.clock(), passed.clocks) : 0;
+  std::int64_t value = timer.remaining_ns() + then;
+  if (then == 0 && !counts_cpu_time(timer.clock())) {
+    value = std::max<std::int64_t>(1, value - passed.elapsed_ns);
+  }
+  const itimerspec times{timespec_of(timer.interval_ns()), timespec_of(value)};
+  calls.call(SYS_timer_settime, {timer.id(), then != 0 ? TIMER_ABSTIME : 0, calls.value(times), 0},
              fmt::format("set timer {}", timer.id()));
 }
 
@@ -57,7 +75,8 @@ std::size_t create(process::CallList& calls, const snapshot::PosixTimer& timer,
                     fmt::format("make timer {} on clock {}", timer.id(), timer.clock()));
 }
 
-void make_with_ids(process::AgentClient& agent, const snapshot::Process& process) {
+void make_with_ids(process::AgentClient& agent, const snapshot::Process& process,
+                   const TimePassed& passed) {
   auto batch = std::make_unique<process::Batch>(agent);
   const auto choose_ids = [&batch](RestoreIds how) {
     batch->call(SYS_prctl, {kRestoreIds, how, 0, 0, 0}, "choose the ids of timers");
@@ -69,14 +88,15 @@ void make_with_ids(process::AgentClient& agent, const snapshot::Process& process
       batch = std::make_unique<process::Batch>(agent);
     }
     create(*batch, timer, batch->value(timer.id()));
-    set_time(*batch, timer);
+    set_time(*batch, timer, passed);
   }
   choose_ids(kOff);
   batch->run();
 }
 
 // Before Linux 6.16 ids are given in ascending order, each once.
-void make_by_trying(process::AgentClient& agent, const snapshot::PosixTimer& timer) {
+void make_by_trying(process::AgentClient& agent, const snapshot::PosixTimer& timer,
+                    const TimePassed& passed) {
   for (int i = 0; i < kMostTries; ++i) {
     process::Batch batch(agent);
     const base::RemotePtr place = batch.space(sizeof(int));
@@ -85,7 +105,7 @@ void make_by_trying(process::AgentClient& agent, const snapshot::PosixTimer& tim
     const int id = batch.fetched_value<int>(place);
     if (id == timer.id()) {
       process::Batch times(agent);
-      set_time(times, timer);
+      set_time(times, timer, passed);
       if (!times.empty()) times.run();
       return;
     }
@@ -100,20 +120,22 @@ void make_by_trying(process::AgentClient& agent, const snapshot::PosixTimer& tim
 
 }  // namespace
 
-void restore_posix_timers_by_trying(process::AgentClient& agent, const snapshot::Process& process) {
+void restore_posix_timers_by_trying(process::AgentClient& agent, const snapshot::Process& process,
+                                    const TimePassed& passed) {
   std::vector<const snapshot::PosixTimer*> ascending;
   for (const snapshot::PosixTimer& timer : process.timers()) ascending.push_back(&timer);
   std::sort(ascending.begin(), ascending.end(),
             [](const auto* a, const auto* b) { return a->id() < b->id(); });
-  for (const snapshot::PosixTimer* timer : ascending) make_by_trying(agent, *timer);
+  for (const snapshot::PosixTimer* timer : ascending) make_by_trying(agent, *timer, passed);
 }
 
-void restore_posix_timers(process::AgentClient& agent, const snapshot::Process& process) {
+void restore_posix_timers(process::AgentClient& agent, const snapshot::Process& process,
+                          const TimePassed& passed) {
   if (process.timers().empty()) return;
   if (ids_can_be_chosen()) {
-    make_with_ids(agent, process);
+    make_with_ids(agent, process, passed);
   } else {
-    restore_posix_timers_by_trying(agent, process);
+    restore_posix_timers_by_trying(agent, process, passed);
   }
 }
 

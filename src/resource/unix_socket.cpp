@@ -118,7 +118,11 @@ void read_incoming(int own, const FileView& view, const UnixSocket& socket, Capt
   if (::poll(&poll, 1, 0) == 0) return;
   const PeekUndo undo(view.agent, view.fd);
   const auto identify = [&state](int fd) { return state.identify(fd); };
-  for (auto& message : read_queue(own, socket.type, socket.read_shut, identify)) {
+  const auto seen = [&state](pid_t pid) {
+    const auto held = state.processes.find(pid);
+    return held == state.processes.end() ? 0 : held->second->seen_pid;
+  };
+  for (auto& message : read_queue(own, socket.type, socket.read_shut, identify, seen)) {
     *side.add_incoming() = std::move(message);
   }
 }

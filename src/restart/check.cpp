@@ -6,6 +6,7 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <fstream>
 #include <set>
 #include <string_view>
 
@@ -13,6 +14,9 @@
 #include "image/file_io.h"
 #include "image/image_reader.h"
 #include "image/manifest_io.h"
+#include "process/proc_maps.h"
+#include "process/proc_status.h"
+#include "resource/credentials.h"
 #include "resource/descriptors.h"
 #include "resource/file_facts.h"
 #include "resource/host_facts.h"
@@ -100,6 +104,62 @@ void check_user(const snapshot::Computation& model, std::vector<Finding>& findin
                       "restart as that user, or as root"});
 }
 
+std::string own_vdso() {
+  for (const process::Mapping& mapping : process::read_maps(::getpid())) {
+    if (mapping.path != "[vdso]") continue;
+    return {reinterpret_cast<const char*>(mapping.start), mapping.size()};
+  }
+  return {};
+}
+
+// Programs keep addresses of its functions, and may have been stopped in one of them.
+void check_vdso(const snapshot::Computation& model, std::vector<Finding>& findings) {
+  const std::string here = own_vdso();
+  for (const snapshot::Process& process : model.processes()) {
+    const std::string& there = process.layout().vdso_content();
+    if (there.empty() || there == here) continue;
+    findings.push_back({true, fmt::format("process {}, vdso", process.pid()),
+                        "the kernel here has another one, in which the addresses that the program "
+                        "keeps mean something else",
+                        "restart on a host with the same kernel and kind of processor"});
+    return;
+  }
+}
+
+std::uint64_t all_capabilities() {
+  unsigned last = 40;
+  std::ifstream("/proc/sys/kernel/cap_last_cap") >> last;
+  return (std::uint64_t{2} << last) - 1;
+}
+
+// Who a husk of ours will be: in a user namespace of its own if we are not root.
+resource::PresentCredentials future_credentials(const snapshot::Computation& model) {
+  if (::geteuid() == 0) return resource::present_credentials(::getpid());
+  resource::PresentCredentials future;
+  future.ids =
+      resource::IdTranslation({{model.uid(), ::geteuid(), 1}}, {{model.gid(), ::getegid(), 1}});
+  future.credentials = resource::credentials_from(process::read_status(::getpid()), future.ids);
+  const std::uint64_t all = all_capabilities();
+  future.credentials.set_cap_permitted(all);
+  future.credentials.set_cap_effective(all);
+  future.credentials.set_cap_inheritable(all);
+  future.credentials.set_cap_ambient(all);
+  future.credentials.set_cap_bounding(all);
+  return future;
+}
+
+void check_processes(const snapshot::Computation& model, std::vector<Finding>& findings) {
+  const resource::PresentCredentials future = future_credentials(model);
+  std::vector<resource::Obstacle> obstacles;
+  for (const snapshot::Process& process : model.processes()) {
+    resource::check_restore(process, future, obstacles);
+  }
+  for (const resource::Obstacle& found : obstacles) {
+    findings.push_back({found.fatal, fmt::format("process {}, {}", found.pid, found.what),
+                        found.reason, found.remedy});
+  }
+}
+
 void check_root(const snapshot::Computation& model, const image::Image& image) {
   for (const snapshot::Process& process : model.processes()) {
     if (process.pid() == model.root_pid()) return;
@@ -119,6 +179,8 @@ std::vector<Finding> check(const Request& request) {
   check_processor(image.manifest().host(), findings);
   check_user(model, findings);
   check_mapped_files(model, request.accept_changed_files, findings);
+  check_vdso(model, findings);
+  check_processes(model, findings);
   resource::RestoreState state;
   state.model = &model;
   state.accept_changed_files = request.accept_changed_files;

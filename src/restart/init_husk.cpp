@@ -68,10 +68,10 @@ const char* remedy(Step step) {
   }
 }
 
-std::int64_t offset_from(clockid_t clock, std::int64_t saved_ns) {
+std::int64_t clock_ns(clockid_t clock) {
   timespec now{};
   ::clock_gettime(clock, &now);
-  return saved_ns - (now.tv_sec * 1000000000 + now.tv_nsec);
+  return now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
 // One line of /proc/PID/timens_offsets; nanoseconds must not be negative (time_namespaces(7)).
@@ -219,15 +219,16 @@ InitHusk start_init_husk(const NamespacePlan& plan) {
   const base::UniqueFd read_failures(failures[0]);
   base::UniqueFd write_failures(failures[1]);
   const base::UniqueFd program = husk_program();
-  Prepared prepared{
-      plan,
-      fmt::format("{} {} 1\n", plan.uid, ::geteuid()),
-      fmt::format("{} {} 1\n", plan.gid, ::getegid()),
-      offset_line("monotonic", offset_from(CLOCK_MONOTONIC, plan.clocks.monotonic_ns())) +
-          offset_line("boottime", offset_from(CLOCK_BOOTTIME, plan.clocks.boottime_ns())),
-      program.get(),
-      sockets.theirs.get(),
-      write_failures.get()};
+  const std::int64_t monotonic = clock_ns(CLOCK_MONOTONIC);
+  const std::int64_t boottime = clock_ns(CLOCK_BOOTTIME);
+  Prepared prepared{plan,
+                    fmt::format("{} {} 1\n", plan.uid, ::geteuid()),
+                    fmt::format("{} {} 1\n", plan.gid, ::getegid()),
+                    offset_line("monotonic", plan.clocks.monotonic_ns() - monotonic) +
+                        offset_line("boottime", plan.clocks.boottime_ns() - boottime),
+                    program.get(),
+                    sockets.theirs.get(),
+                    write_failures.get()};
   const pid_t child = ::fork();
   if (child < 0) base::throw_system("cannot start a process");
   if (child == 0) enter_namespaces(prepared);
@@ -237,7 +238,7 @@ InitHusk start_init_husk(const NamespacePlan& plan) {
   throw_if_failed(read_failures.get());
   process::AgentClient agent = greet(std::move(sockets.ours));
   const pid_t pid = agent.pid();
-  return {pid, std::move(agent), true};
+  return {pid, std::move(agent), monotonic, boottime, true};
 }
 
 process::AgentClient fork_husk(process::AgentClient& parent, pid_t seen_pid, int exit_signal) {

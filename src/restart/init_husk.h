@@ -22,6 +22,9 @@ struct NamespacePlan {
 struct InitHusk {
   pid_t pid = 0;  // in our own pid namespace; our child
   process::AgentClient agent;
+  // Our clocks at the moment from which on those of the husk go on from the saved ones.
+  std::int64_t began_monotonic_ns = 0;
+  std::int64_t began_boottime_ns = 0;
   bool fresh_proc = true;  // false: /proc could not be mounted anew and shows the host's ids
 };
 

@@ -16,6 +16,7 @@
 #include "resource/content.h"
 #include "resource/descriptors.h"
 #include "resource/process_state.h"
+#include "resource/timers.h"
 #include "restart/address_space.h"
 #include "restart/thread_builder.h"
 
@@ -94,6 +95,8 @@ void Session::identify() {
   own_pid_namespace_ = plan.pid;
   hole_.emplace(Hole::find(model(), code_bytes()));
   init_.emplace(start_init_husk(plan));
+  state_.began_monotonic_ns = init_->began_monotonic_ns;
+  state_.began_boottime_ns = init_->began_boottime_ns;
   parked_ = move_into_hole(init_->agent, *hole_);
 }
 
@@ -184,6 +187,13 @@ void Session::restore_terminal() {
   batch.run();
 }
 
+// How far the program's clocks have gone on since they are there again.
+std::int64_t Session::elapsed_ns() const {
+  timespec now{};
+  ::clock_gettime(CLOCK_MONOTONIC, &now);
+  return now.tv_sec * 1000000000 + now.tv_nsec - state_.began_monotonic_ns;
+}
+
 void Session::finish() {
   base::fault_point("restart.finish");
   resource::finish_descriptors(state_);
@@ -193,9 +203,10 @@ void Session::finish() {
     if (!lives(husk)) continue;
     forget_child_signals(*husk.agent);
     process::Batch batch(*husk.agent);
-    resource::restore_process_late(batch, *husk.model);
+    const resource::TimePassed passed{model().clocks(), elapsed_ns()};
+    resource::restore_process_late(batch, *husk.model, passed);
     batch.run();
-    resource::restore_queued(*husk.agent, *husk.model);
+    resource::restore_queued(*husk.agent, *husk.model, passed);
     seal_areas(husk.held, *husk.model);
   }
   // What only we still hold must really close: the other ends are not to wait for it.

@@ -42,12 +42,12 @@ class Session {
  private:
   struct Prepared;
   const snapshot::Computation& model() const { return image_->manifest().computation(); }
-  void settle_zombies_and_leaders();
+  std::int64_t elapsed_ns() const;
   void clear_descriptor_table(Husk& husk);
   void restore_terminal();
   void hold_process(process::StoppedProcess& stopped, Husk& husk);
   void vacate(process::StoppedProcess& stopped, Husk& husk);
-  void stop_again();
+  void forget_stops(process::StoppedProcess& parent, const Husk& husk);
   void start_reapers();
   void kill_everything();
 

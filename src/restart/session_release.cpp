@@ -3,16 +3,20 @@
 #include <signal.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 #include <map>
 
 #include "base/error.h"
 #include "base/fault_point.h"
+#include "process/borrowed_calls.h"
 #include "process/injection.h"
 #include "process/proc_stat.h"
+#include "process/remote_memory.h"
 #include "resource/interrupted_calls.h"
 #include "resource/regular_file.h"
 #include "resource/threads.h"
@@ -32,9 +36,9 @@ std::map<pid_t, const snapshot::Thread*> threads_by_tid(const snapshot::Process&
 
 // A call whose timeout only the kernel knew is begun anew; what it says goes into the registers.
 void continue_call(process::Tracee& tracee, snapshot::Thread& thread, base::RemotePtr syscall_at,
-                   base::RemotePtr scratch, resource::WaitLog& waits) {
+                   base::RemotePtr scratch, std::int64_t elapsed_ns, resource::WaitLog& waits) {
   const std::int64_t result =
-      resource::begin_call_again(tracee, thread, syscall_at, scratch, waits);
+      resource::begin_call_again(tracee, thread, syscall_at, scratch, elapsed_ns, waits);
   process::Registers registers{};
   std::memcpy(&registers, thread.registers().general().data(), sizeof(registers));
   registers.rax = static_cast<std::uint64_t>(result);
@@ -50,6 +54,64 @@ void end_unknown_call(snapshot::Thread& thread) {
   registers.rax = static_cast<std::uint64_t>(-EINTR);
   registers.orig_rax = ~std::uint64_t{0};
   thread.mutable_registers()->set_general(&registers, sizeof(registers));
+}
+
+// The thread has a stop signal before it, and no user code.
+bool enter_group_stop(process::Tracee& thread) {
+  constexpr int kStopMs = 5000;
+  thread.resume();
+  thread.wait(kStopMs);
+  return thread.stop_signal() != 0;
+}
+
+bool is_child_signal(const snapshot::Signal& signal) {
+  siginfo_t info{};
+  std::memcpy(&info, signal.info().data(), std::min(sizeof(info), signal.info().size()));
+  return info.si_signo == SIGCHLD;
+}
+
+void collect_stop(const process::BorrowedCalls& calls, process::Tracee& parent, pid_t child) {
+  const std::int64_t result = calls.call(
+      parent, SYS_waitid, {P_PID, static_cast<std::uint64_t>(child), 0, WSTOPPED | WNOHANG, 0});
+  if (result >= 0) return;
+  base::throw_errno(
+      static_cast<int>(-result),
+      fmt::format("process {} cannot wait for its stopped child {}", parent.pid(), child));
+}
+
+// A pending SIGCHLD is taken away; there need not be one.
+void take_child_signal(const process::BorrowedCalls& calls, pid_t memory_pid,
+                       process::Tracee& thread) {
+  struct {
+    std::uint64_t set = std::uint64_t{1} << (SIGCHLD - 1);
+    timespec timeout{};
+  } const arguments;
+  process::write_value(memory_pid, base::RemotePtr(calls.room()), arguments);
+  static_cast<void>(
+      calls.call(thread, SYS_rt_sigtimedwait,
+                 {calls.room(), 0, calls.room() + offsetof(decltype(arguments), timeout),
+                  sizeof(arguments.set)}));
+}
+
+// Brings a held process, whose registers are already the program's, into a group stop. No other
+// signal may come before.
+void stop_by_signal(process::StoppedProcess& stopped, int signal) {
+  std::vector<std::uint64_t> masks;
+  const auto but = [](int one) { return ~(std::uint64_t{1} << (one - 1)); };
+  for (process::Tracee& thread : stopped.threads) {
+    masks.push_back(thread.signal_mask());
+    thread.set_signal_mask(but(signal));
+  }
+  for (const int tried : {signal, SIGSTOP}) {
+    ::kill(stopped.pid, tried);
+    // Who takes the signal may not run on before it is in force for all.
+    if (enter_group_stop(stopped.threads.front())) break;
+  }
+  for (std::size_t i = 0; i < stopped.threads.size(); ++i) {
+    process::Tracee& thread = stopped.threads[i];
+    if (i != 0) enter_group_stop(thread);
+    thread.set_signal_mask(masks[i]);
+  }
 }
 
 }  // namespace
@@ -85,9 +147,10 @@ void Session::hold_process(process::StoppedProcess& stopped, Husk& husk) {
     }
     snapshot::Thread thread = *saved->second;
     if (thread.has_interrupted_call()) {
-      continue_call(tracee, thread, at, scratch, result_.waits);
+      continue_call(tracee, thread, at, scratch, elapsed_ns(), result_.waits);
     } else {
       end_unknown_call(thread);
+      resource::let_saved_call_age(tracee.tid(), thread, elapsed_ns());
     }
     resource::restore_registers(tracee, thread);
   }
@@ -104,11 +167,37 @@ void Session::hold() {
       process::StoppedTree::stop(scope, kPatienceMs, PTRACE_O_EXITKILL));
   std::map<pid_t, Husk*> by_pid;
   for (auto& [pid, husk] : tree_->husks()) by_pid[husk.held.pid] = &husk;
-  for (process::StoppedProcess& stopped : held_->processes()) {
-    const auto husk = by_pid.find(stopped.pid);
-    if (stopped.zombie || husk == by_pid.end()) continue;
-    hold_process(stopped, *husk->second);
+  // Children first: what their stops tell has to be taken back in their parents.
+  auto& processes = held_->processes();
+  for (auto stopped = processes.rbegin(); stopped != processes.rend(); ++stopped) {
+    const auto husk = by_pid.find(stopped->pid);
+    if (stopped->zombie || husk == by_pid.end()) continue;
+    forget_stops(*stopped, *husk->second);
+    hold_process(*stopped, *husk->second);
     husk->second->agent->close();
+    const snapshot::Process& model = *husk->second->model;
+    if (model.state() != snapshot::Process::STOPPED) continue;
+    stop_by_signal(*stopped, static_cast<int>(model.attributes().stop_signal()));
+  }
+}
+
+// The parent is not to learn again that its children were stopped.
+void Session::forget_stops(process::StoppedProcess& parent, const Husk& husk) {
+  std::vector<pid_t> collected;
+  bool stopped_children = false;
+  for (const snapshot::Process& child : model().processes()) {
+    if (child.parent() != husk.model->pid() || child.state() != snapshot::Process::STOPPED)
+      continue;
+    stopped_children = true;
+    if (child.attributes().stop_collected()) collected.push_back(child.pid());
+  }
+  if (!stopped_children) return;
+  const process::BorrowedCalls calls(husk.held);
+  process::Tracee& thread = parent.threads.front();
+  for (const pid_t child : collected) collect_stop(calls, thread, child);
+  const auto& pending = husk.model->pending();
+  if (std::none_of(pending.begin(), pending.end(), is_child_signal)) {
+    take_child_signal(calls, parent.memory_pid(), thread);
   }
 }
 
@@ -128,19 +217,6 @@ void Session::start_reapers() {
   if (!tree_->reaper_is_init()) start(init_->agent, -1);
 }
 
-// Processes that were stopped by a signal when the image was taken are so again before anything
-// else runs.
-void Session::stop_again() {
-  for (process::StoppedProcess& stopped : held_->processes()) {
-    for (auto& [pid, husk] : tree_->husks()) {
-      if (husk.held.pid != stopped.pid || stopped.zombie) continue;
-      if (husk.model->state() != snapshot::Process::STOPPED) continue;
-      ::kill(stopped.pid, static_cast<int>(husk.model->attributes().stop_signal()));
-      for (process::Tracee& thread : stopped.threads) thread.detach();
-    }
-  }
-}
-
 Restarted Session::release() {
   base::fault_point("restart.release");
   resource::cut_grown_files(state_);  // the last that can fail, and what cannot be taken back
@@ -148,7 +224,6 @@ Restarted Session::release() {
     for (process::Tracee& thread : stopped.threads) thread.set_options(0);
   }
   // From here on our death would only detach: everything would run.
-  stop_again();
   held_->release();
   released_ = true;
   result_.child = init_->pid;

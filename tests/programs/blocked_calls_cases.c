@@ -292,7 +292,7 @@ struct Case blocked_cases[] = {
     {.name = "read woken", .call = take_byte, .wake = write_byte, .set_up = make_pipe},
     {.name = "wait4 woken", .call = do_wait4},
     {.name = "timerfd", .call = do_timerfd},
-    {.name = "recv", .call = do_recv_timeout, .set_up = make_socket_with_timeout},
+    {.name = "recv", .call = do_recv_timeout, .set_up = make_socket_with_timeout, .may_be_late = 1},
     {.name = "flock woken",
      .call = do_flock,
      .wake = unlock,

@@ -22,7 +22,7 @@ static struct Ticker tickers[kTickers];
 static long long end, slack;
 static volatile int over;
 static pthread_t waiter;
-static pid_t waiter_tid;
+static volatile pid_t waiter_tid;
 
 /* Uses CPU time, so that the timers that count it go on. */
 static void* burn(void* argument) {
@@ -171,7 +171,7 @@ int main(int argc, char** argv) {
   unsigned long sum = 0;
   ZERO(pthread_create(&waiter, NULL, wait_for_ticks, &signals));
   ZERO(pthread_create(&burner, NULL, burn, &sum));
-  nap_ms(10); /* the waiter knows its tid */
+  while (waiter_tid == 0) nap_ms(1);
 
   start_itimer(&tickers[kReal], ITIMER_REAL);
   start_itimer(&tickers[kVirtual], ITIMER_VIRTUAL);

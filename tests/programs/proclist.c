@@ -1,5 +1,6 @@
 /* What /proc/self tells about the process may not change while it does nothing: descriptors with
- * flags and offsets, threads, memory areas, ids, masks, capabilities. */
+ * flags and offsets, threads, memory areas (--merge-areas 1: see there), ids, masks, capabilities.
+ */
 #include <dirent.h>
 #include <pthread.h>
 #include <sys/epoll.h>
@@ -57,28 +58,41 @@ static void add_threads(struct Snapshot* it) {
   }
 }
 
-/* Neighbouring areas without a file and with equal rights count as one: whether the kernel merges
- * them is its own affair. */
-static void add_areas(struct Snapshot* it) {
-  unsigned long low = 0, high = 0, start, end;
-  char last[16] = "", rights[16];
+struct Area {
+  unsigned long start, end, offset, inode;
+  char rights[16], device[16], path[512];
+};
+
+static int continues(const struct Area* it, const struct Area* before) {
+  int anonymous = it->inode == 0;
+  return it->start == before->end && strcmp(it->rights, before->rights) == 0 &&
+         strcmp(it->device, before->device) == 0 && it->inode == before->inode &&
+         strcmp(it->path, before->path) == 0 &&
+         (anonymous || it->offset == before->offset + (before->end - before->start));
+}
+
+/* With merge, neighbouring areas that go on alike count as one: after a restart the kernel may
+ * merge what it had not merged before, because a page was written once, for example. */
+static void add_areas(struct Snapshot* it, int merge) {
+  struct Area last = {0}, now;
   for (char* line = strtok(read_text("/proc/self/maps", NULL), "\n"); line;
        line = strtok(NULL, "\n")) {
-    int rest = 0;
-    CHECK_EQ(sscanf(line, "%lx-%lx %15s %n", &start, &end, rights, &rest), 3);
-    int anonymous = strchr(line, '/') == NULL && strchr(line, '[') == NULL;
-    if (anonymous && start == high && strcmp(rights, last) == 0) {
-      high = end;
+    now.path[0] = 0;
+    CHECK(sscanf(line, "%lx-%lx %15s %lx %15s %lu %511[^\n]", &now.start, &now.end, now.rights,
+                 &now.offset, now.device, &now.inode, now.path) >= 6,
+          "expected an area, saw %s", line);
+    if (merge && last.end != 0 && continues(&now, &last)) {
+      last.end = now.end;
       continue;
     }
-    if (last[0]) add(it, "%lx-%lx %s\n", low, high, last);
-    strcpy(last, anonymous ? rights : "");
-    low = start, high = end;
-    if (!anonymous) add(it, "%s\n", line);
+    if (last.end != 0)
+      add(it, "%lx-%lx %s %lx %s %lu %s\n", last.start, last.end, last.rights, last.offset,
+          last.device, last.inode, last.path);
+    last = now;
   }
 }
 
-static void take(struct Snapshot* it) {
+static void take(struct Snapshot* it, int merge) {
   static const char* const kLines[] = {"Name:",
                                        "Umask:",
                                        "Tgid:",
@@ -112,7 +126,7 @@ static void take(struct Snapshot* it) {
   it->size = 0;
   add_descriptors(it);
   add_threads(it);
-  add_areas(it);
+  add_areas(it, merge);
   add_lines(it, read_text("/proc/self/status", NULL), kLines);
 }
 
@@ -155,12 +169,13 @@ int main(int argc, char** argv) {
     ZERO(pthread_create(&threads[i], NULL, wait_for_end, names[i]));
   open_many();
   pthread_barrier_wait(&everything_ready);
-  take(&first); /* may allocate */
-  take(&first);
+  int merge = (int)option(argc, argv, "--merge-areas", 0);
+  take(&first, merge); /* may allocate */
+  take(&first, merge);
   say("ready");
   long long end = end_time(argc, argv);
   while (time_left(end)) {
-    take(&now);
+    take(&now, merge);
     compare(&first, &now);
   }
   pthread_barrier_wait(&everything_done);

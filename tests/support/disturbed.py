@@ -32,19 +32,17 @@ COMMAND_PATIENCE = 60.0  # seconds for a checkpoint or restart
 
 # ------------------------------------------------------------------------------- the programs
 
-# The programs of one feature each, with the options that let the clocks see that a program was away:
-# how long is not what these tests are about.
-FEATURES = {
-    **{name: {} for name in (
-        "proclist argv_env creds pending_signals dispositions fds deleted_file directories devices "
-        "pipes fifos socketpairs eventfds epolls signalfds memory_anonymous memory_shared "
-        "memory_files memory_zeros memory_fork memory_layout private_file_zero process_tree daemon "
-        "dead_leader thread_attrs inflight_vfork").split()},
-    "blocked_calls": {"options": ["--tolerance-ms", "5000"]},
-    "clocks": {"options": ["--max-jump", "5"]},
-    "itimers": {"options": ["--max-pause-ms", "5000"]},
-    "timerfds": {"options": ["--tolerance-ms", "5000"]},
-}
+# The programs of one feature each.
+FEATURES = (
+    "proclist argv_env creds pending_signals dispositions fds deleted_file directories devices "
+    "pipes fifos socketpairs eventfds epolls signalfds memory_anonymous memory_shared "
+    "memory_files memory_zeros memory_fork memory_layout private_file_zero process_tree daemon "
+    "dead_leader thread_attrs inflight_vfork blocked_calls clocks itimers timerfds pidfds").split()
+
+
+def features(options: dict[str, str]) -> dict[str, dict]:
+    """All of them, some with options: what a test allows for."""
+    return {name: {"options": options.get(name, "").split()} for name in FEATURES}
 
 
 def listed_programs() -> dict[str, list[str]]:
