@@ -50,12 +50,16 @@ std::optional<base::RemotePtr> find_in(pid_t pid, const Mapping& mapping) {
   return base::RemotePtr(mapping.start + static_cast<std::uint64_t>(found - text.begin()));
 }
 
+// How much of the vdso's end is looked at, and how far before it the detour begins.
+std::size_t bytes_at_end() {
+  return (detour_bytes().size() + kAlignment - 1) / kAlignment * kAlignment + kAlignment;
+}
+
 // The same place each time: as far behind as can be.
 std::optional<base::RemotePtr> place_in_vdso(pid_t pid, const std::vector<Mapping>& maps) {
   const auto vdso = std::ranges::find(maps, "[vdso]", &Mapping::path);
   if (vdso == maps.end()) return std::nullopt;
-  const std::size_t bytes =
-      (detour_bytes().size() + kAlignment - 1) / kAlignment * kAlignment + kAlignment;
+  const std::size_t bytes = bytes_at_end();
   if (vdso->size() < bytes) return std::nullopt;
   const base::RemotePtr at(vdso->end - bytes + kAlignment);
   std::vector<std::byte> there(bytes);
@@ -104,6 +108,14 @@ Registers able_to_return(Registers registers) {
     registers.rip -= 2;
   }
   return registers;
+}
+
+void erase_detour(std::span<std::byte> vdso) {
+  if (vdso.size() < bytes_at_end()) return;
+  const auto place = vdso.last(bytes_at_end() - kAlignment).first(detour_bytes().size());
+  std::uint64_t magic = 0;
+  std::memcpy(&magic, place.data(), sizeof(magic));
+  if (magic == agent::kDetourMagic) std::ranges::fill(place, std::byte{0});
 }
 
 Detour Detour::enter(pid_t memory_pid, std::span<const Tracee> threads) {

@@ -63,6 +63,9 @@ class Detour {
   bool leads_back_;
 };
 
+// Makes the bytes of a vdso, read while a detour may be in it, as they are without.
+void erase_detour(std::span<std::byte> vdso);
+
 // A stopped thread whose registers and signal mask are ours until give_back(), which the destructor
 // calls too. All of its signals are blocked meanwhile.
 class BorrowedThread {

@@ -124,10 +124,16 @@ class Probing {
       if (spins < kSpins) {
         ::sched_yield();
       } else {
+        for (std::size_t i = answered; i < probes.size(); ++i) wake_if_stopped(threads_[i]);
         std::this_thread::sleep_for(std::chrono::microseconds(200));
       }
     }
     return probes;
+  }
+
+  // A thread that was asked to stop twice does so twice.
+  static void wake_if_stopped(Tracee& thread) {
+    if (thread.poll() && thread.state() == Tracee::State::stopped) thread.resume();
   }
 
   void put_back() {

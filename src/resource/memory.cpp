@@ -11,6 +11,7 @@
 #include <string_view>
 
 #include "base/error.h"
+#include "process/detour.h"
 #include "process/guard_regions.h"
 #include "process/proc_file.h"
 #include "process/proc_stat.h"
@@ -188,6 +189,7 @@ void capture_vdso(pid_t pid, const Area& area, snapshot::MemoryLayout& layout) {
   layout.set_vdso(area.start());
   std::vector<std::byte> content(area.end() - area.start());
   process::read_memory(pid, base::RemotePtr(area.start()), content);
+  process::erase_detour(content);
   layout.set_vdso_content(content.data(), content.size());
 }
 
