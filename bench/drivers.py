@@ -54,6 +54,7 @@ class Torpor:
         command = ["launch", "--name", "bench", "--dir", str(self._images), "--", *program.command()]
         log = self._host.disk / f"{self.name}.log"
         log.write_bytes(b"")
+        log.chmod(0o666)  # a restart opens it again as the user
         child = self._host.start([str(self._binary), *command], self._user, log,
                                  **self._environment)
         while not program.get("ready"):

@@ -110,8 +110,8 @@ StoppedTree StoppedTree::stop(const TreeScope& scope, int patience_ms, unsigned 
   tree.options_ = options;
   // A process that a signal has stopped comes last: while we hold it, /proc shows another state of
   // it, which nobody is to see.
-  tree.seize_all(scope, patience_ms, Which::not_in_group_stop);
-  tree.seize_all(scope, patience_ms, Which::all);
+  std::vector<pid_t> order = tree.seize_all(scope, patience_ms, Which::not_in_group_stop);
+  if (tree.some_left_out_) order = tree.seize_all(scope, patience_ms, Which::all);
   const bool rooted = std::any_of(tree.processes_.begin(), tree.processes_.end(),
                                   [](const StoppedProcess& p) { return !p.zombie; });
   if (!rooted) {
@@ -119,7 +119,6 @@ StoppedTree StoppedTree::stop(const TreeScope& scope, int patience_ms, unsigned 
                       fmt::format("process {} has ended", scope.root));
   }
   // Orphans move in the tree: bring the order of the last look, parents first.
-  const std::vector<pid_t> order = members_of(scope);
   const auto rank = [&order](const StoppedProcess& p) {
     return std::find(order.begin(), order.end(), p.pid) - order.begin();
   };
@@ -130,22 +129,29 @@ StoppedTree StoppedTree::stop(const TreeScope& scope, int patience_ms, unsigned 
 
 // A scan that finds nothing new, made while everything known is stopped, is the proof that all is
 // stopped: only a running thread can make a new one.
-void StoppedTree::seize_all(const TreeScope& scope, int patience_ms, Which which) {
-  while (seize_new(members_of(scope), which)) {
+std::vector<pid_t> StoppedTree::seize_all(const TreeScope& scope, int patience_ms, Which which) {
+  std::vector<pid_t> members = members_of(scope);
+  while (seize_new(members, which)) {
     wait_for_all(patience_ms);
     drop_gone();
+    members = members_of(scope);
   }
+  return members;
 }
 
 bool StoppedTree::seize_new(const std::vector<pid_t>& members, Which which) {
   bool found = false;
+  some_left_out_ = false;
   std::erase_if(processes_, [&members](const StoppedProcess& process) {
     return process.zombie && !contains(members, process.pid);  // reaped meanwhile
   });
   for (const pid_t pid : members) {
     StoppedProcess* known = find(pid);
     if (known == nullptr) {
-      if (which == Which::not_in_group_stop && is_in_group_stop(pid)) continue;
+      if (which == Which::not_in_group_stop && is_in_group_stop(pid)) {
+        some_left_out_ = true;
+        continue;
+      }
       processes_.push_back(StoppedProcess{pid, false, false, {}});
       known = &processes_.back();
       found = true;
@@ -158,10 +164,11 @@ bool StoppedTree::seize_new(const std::vector<pid_t>& members, Which which) {
 bool StoppedTree::seize_threads(StoppedProcess& process) {
   bool found = false;
   bool leader_dead = false;
+  std::vector<pid_t> known;
+  for (const Tracee& thread : process.threads) known.push_back(thread.tid());
+  std::sort(known.begin(), known.end());
   for (const pid_t tid : threads_of(process.pid)) {
-    const bool known = std::any_of(process.threads.begin(), process.threads.end(),
-                                   [tid](const Tracee& t) { return t.tid() == tid; });
-    if (known) continue;
+    if (std::binary_search(known.begin(), known.end(), tid)) continue;
     std::optional<Tracee> thread = Tracee::seize(process.pid, tid, options_);
     if (thread) {
       thread->interrupt();

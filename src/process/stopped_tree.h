@@ -63,7 +63,8 @@ class StoppedTree {
 
  private:
   enum class Which { not_in_group_stop, all };
-  void seize_all(const TreeScope& scope, int patience_ms, Which which);
+  // The members at the last look.
+  std::vector<pid_t> seize_all(const TreeScope& scope, int patience_ms, Which which);
   bool seize_new(const std::vector<pid_t>& members, Which which);
   bool seize_threads(StoppedProcess& process);
   void wait_for_all(int patience_ms);
@@ -73,6 +74,7 @@ class StoppedTree {
 
   std::vector<StoppedProcess> processes_;
   unsigned long options_ = 0;
+  bool some_left_out_ = false;  // at the last look
 };
 
 }  // namespace torpor::process
