@@ -1,20 +1,13 @@
 # Tests that have not been seen to pass reliably yet. They are not run by `./dev test`; ctest lists
 # them as disabled, and this prints them with the reason when the build is configured. Remove a line
 set(known_gaps
-  "e2e.continue.itimers|the test program itself sometimes fails: timer_create gives EINVAL"
-  "e2e.features.itimers|the test program itself sometimes fails: timer_create gives EINVAL"
-  "e2e.features.epolls|consumed edge-triggered events are reported once more after a restart"
-  "e2e.features.inflight_vfork|some restarts failed, not yet seen to pass since that was mended"
-  "e2e.features.blocked_calls|some restarts failed, not yet seen to pass since that was mended"
-  "e2e.features.timerfds|absolute timers drift by the time that the restart takes"
   "e2e.launch|fails on a loaded machine, cause not yet known"
   "e2e.supervision|work on programs without a terminal is not finished"
   "e2e.gdb_core|not yet seen to pass"
   "fault.checkpoint_steps|not yet seen to pass for every step"
   "fault.restart_steps|not yet seen to pass for every step"
   "fault.disk_full|not yet seen to pass"
-  "fault.damaged_image|not yet seen to pass"
-  "programs.proclist|fails now and then without torpor")
+  "fault.damaged_image|not yet seen to pass")
 foreach(gap ${known_gaps})
   string(REPLACE "|" ";" gap "${gap}")
   list(GET gap 0 name)

@@ -2,6 +2,7 @@
 
 #include <poll.h>
 #include <sys/epoll.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 
 #include <algorithm>
@@ -12,6 +13,7 @@
 #include <set>
 
 #include "base/error.h"
+#include "base/page_source.h"
 #include "resource/epoll_restore.h"
 
 namespace torpor::resource {
@@ -30,13 +32,21 @@ bool is_once(const snapshot::EpollItem& item) {
 }
 
 bool is_ready(const snapshot::EpollItem& item, const CaptureState& state) {
-  const base::UniqueFd fd = state.representatives.at(item.open_file() - 1).first.take();
+  if (item.open_file() > state.representatives.size()) return false;
+  const base::UniqueFd fd = state.representatives[item.open_file() - 1].first.take();
   pollfd poll{fd.get(), static_cast<short>(item.events() & 0x7fff), 0};
   return ::poll(&poll, 1, 0) == 1;
 }
 
 // The event does not fit where the kernel wants to put it, and so stays where it is.
-bool something_to_report(int set) { return ::syscall(SYS_epoll_wait, set, nullptr, 1, 0) != 0; }
+bool something_to_report(int set) {
+  void* const closed =
+      ::mmap(nullptr, base::page_size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (closed == MAP_FAILED) base::throw_system("cannot map memory");
+  const int count = ::epoll_wait(set, static_cast<epoll_event*>(closed), 1, 0);
+  ::munmap(closed, base::page_size);
+  return count != 0;
+}
 
 // Signals are ready for some processes only, and not for us.
 bool is_plain(const FileView& view, const snapshot::EpollItem& item, const CaptureState& state) {

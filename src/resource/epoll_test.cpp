@@ -309,6 +309,21 @@ TEST(EpollRestore, ArmedOneShotReportsOnce) {
   EXPECT_TRUE(reports(epoll).empty());
 }
 
+TEST(EpollRestore, ReportedEdgeIsSilentUntilTheNextOne) {
+  const base::UniqueFd epoll = epoll_set();
+  const base::UniqueFd event = event_fd(1);
+  const base::UniqueFd other = event_fd(1);
+  std::vector items{item(event.get(), EPOLLIN | EPOLLET, 1, event.get()),
+                    item(other.get(), EPOLLIN | EPOLLET, 2, other.get())};
+  items[0].item.set_reported(true);
+  add_items(epoll.get(), items);
+  const auto seen = reports(epoll);
+  EXPECT_FALSE(seen.contains(1));
+  EXPECT_TRUE(seen.contains(2));
+  ASSERT_EQ(::eventfd_write(event.get(), 1), 0);
+  EXPECT_TRUE(reports(epoll).contains(1));
+}
+
 TEST(EpollRestore, NestedSetFilledAfterTheOuterOneWakesIt) {
   const base::UniqueFd outer = epoll_set();
   const base::UniqueFd inner = epoll_set();

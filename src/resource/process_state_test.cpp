@@ -51,7 +51,7 @@ void make_unusual() {
 }
 
 void forget_differences(snapshot::Process& process) {
-  process.mutable_interval_timers(0)->set_remaining_us(0);
+  process.mutable_interval_timers(0)->set_remaining_us(1000000000);
   snapshot::Thread& thread = *process.mutable_threads(0);
   // Children of one parent have the C library's registration from birth.
   thread.clear_rseq();

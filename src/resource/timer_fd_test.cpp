@@ -207,5 +207,37 @@ TEST(TimerFd, MovedBackToTheStop) {
   EXPECT_EQ(record.remaining_ns(), 0) << "a disarmed timer has been armed";
 }
 
+TEST(TimerFd, MoveOn) {
+  struct Case {
+    std::int64_t remaining, interval, elapsed, then_remaining;
+    std::uint64_t ticks, then_ticks;
+  };
+  for (const Case& c :
+       {Case{100, 0, 30, 70, 0, 0}, Case{100, 0, 100, 0, 0, 1}, Case{100, 40, 30, 70, 2, 2},
+        Case{100, 40, 100, 40, 2, 3}, Case{100, 40, 185, 35, 0, 3}, Case{0, 0, 50, 0, 1, 1}}) {
+    snapshot::TimerFd record;
+    record.set_remaining_ns(c.remaining);
+    record.set_interval_ns(c.interval);
+    record.set_ticks(c.ticks);
+    move_on(record, c.elapsed);
+    EXPECT_EQ(record.remaining_ns(), c.then_remaining) << c.elapsed;
+    EXPECT_EQ(record.ticks(), c.then_ticks) << c.elapsed;
+  }
+}
+
+// As if it had been made when the clock stood at the recorded moment.
+TEST(TimerFd, TimeThatHasPassed) {
+  snapshot::TimerFd record;
+  record.set_clock(CLOCK_MONOTONIC);
+  for (const int flags : {0, int{TFD_TIMER_ABSTIME}}) {
+    record.set_settime_flags(static_cast<std::uint32_t>(flags));
+    record.set_remaining_ns(100 * kSecond);
+    const std::int64_t stopped = now_ns(CLOCK_MONOTONIC) - 40 * kSecond;
+    const auto left = read_timer_fd(make_timer_fd(record, 0, stopped).get()).remaining_ns();
+    EXPECT_LE(left, 60 * kSecond);
+    EXPECT_GT(left, 20 * kSecond);
+  }
+}
+
 }  // namespace
 }  // namespace torpor::resource

@@ -147,7 +147,7 @@ void expect_round_trip(const Restore& restore) {
   for (snapshot::PosixTimer& timer : *saved.mutable_timers()) {
     if (timer.notify_thread() == child.pid()) timer.set_notify_thread(bare.pid());
   }
-  restore(held.agent(), saved);
+  restore(held.agent(), saved, TimePassed{});
   for (snapshot::PosixTimer& timer : *saved.mutable_timers()) {
     if (timer.notify_thread() == bare.pid()) timer.set_notify_thread(child.pid());
   }
@@ -219,6 +219,27 @@ TEST(Timers, IntervalTimersRoundTrip) {
     EXPECT_NEAR(static_cast<double>(again.interval_timers(i).remaining_us()),
                 static_cast<double>(saved.interval_timers(i).remaining_us()), 1e7);
   }
+}
+
+// What should have expired while a restart took its time is counted as if it had.
+TEST(Timers, TimeThatHasPassed) {
+  const TestChild bare([] {});
+  HeldChild held(bare.pid());
+  snapshot::Process saved;
+  snapshot::PosixTimer& timer = *saved.add_timers();
+  timer.set_clock(CLOCK_MONOTONIC);
+  timer.set_notify(SIGEV_NONE);
+  timer.set_remaining_ns(100 * kSecond);
+  TimePassed passed;
+  timespec now{};
+  ::clock_gettime(CLOCK_MONOTONIC, &now);
+  passed.elapsed_ns = 30 * kSecond;
+  passed.clocks.set_monotonic_ns(now.tv_sec * kSecond + now.tv_nsec - passed.elapsed_ns);
+  restore_posix_timers(held.agent(), saved, passed);
+  const snapshot::Process again = captured(held);
+  ASSERT_EQ(again.timers_size(), 1);
+  EXPECT_LE(again.timers(0).remaining_ns(), 70 * kSecond);
+  EXPECT_GT(again.timers(0).remaining_ns(), 10 * kSecond);
 }
 
 TEST(Timers, NotifiedThreadThatHasEnded) {

@@ -18,10 +18,11 @@ from disturbed import DisturbedTest
 DEFAULT_CYCLES = 3
 SECONDS = 2
 
-# The program's clocks go on while it is brought back, and what ends meanwhile is late by so much. The
-# calls block for long enough that one that is begun anew would be later still. Areas may be merged.
+# The program's clocks go on while it is brought back, and what ends meanwhile is late by so much, as a
+# sleep in the same program is. Calls block for long enough that one that is begun anew would be later
+# still. Areas may be merged.
 OPTIONS = {
-    "blocked_calls": "--block-ms 2000 --tolerance-ms 1000",
+    "blocked_calls": "--block-ms 2000 --tolerance-ms 50",
     "clocks": "--max-jump 5",
     "itimers": "--max-pause-ms 3000",
     "proclist": "--merge-areas 1",
