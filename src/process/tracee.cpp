@@ -8,6 +8,7 @@
 
 #include <array>
 #include <chrono>
+#include <cstring>
 #include <ctime>
 #include <utility>
 
@@ -35,10 +36,17 @@ const void* as_pointer(unsigned long value) { return reinterpret_cast<const void
 
 [[noreturn]] void refuse_seize(pid_t pid, pid_t tid, int error) {
   const Status status = read_status(pid, tid);
-  const std::string who = status.tracer_pid != 0
-                              ? fmt::format("process {} traces it already", status.tracer_pid)
-                              : fmt::format("state {}, user {}", status.state, status.uids[1]);
-  base::throw_errno(error, fmt::format("cannot trace thread {} of process {} ({})", tid, pid, who));
+  const bool traced = status.tracer_pid != 0;
+  const std::string who = traced ? fmt::format("process {} traces it already", status.tracer_pid)
+                                 : fmt::format("state {}, user {}", status.state, status.uids[1]);
+  throw base::Error(
+      base::code_for_errno(error),
+      fmt::format("cannot trace thread {} of process {} ({}): {}", tid, pid, who,
+                  std::strerror(error)),
+      traced
+          ? "end that debugger or tracer first"
+          : "start the program with `torpor launch`, or be its user or root; what else forbids it "
+            "is sysctl kernel.yama.ptrace_scope or the container's policy");
 }
 
 bool is_exiting(pid_t pid, pid_t tid) {
