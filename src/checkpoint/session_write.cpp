@@ -19,7 +19,8 @@ void Session::write_member(Member& member) {
   snapshot::Process& process = model_of(member);
   process.set_memory_file(image::core_name(process.pid()));
   process.set_extents_file(image::extents_name(process.pid()));
-  process::ProcessPageSource memory(member.frozen ? member.frozen->pid() : member.held.memory_pid());
+  process::ProcessPageSource memory(member.frozen ? member.frozen->pid()
+                                                  : member.held.memory_pid());
   process::WholeRangeSource whole(memory);
   const auto source_of = [&](const snapshot::Area& area) -> base::PageSource& {
     if (resource::must_copy_in_pause(area)) return member.copied;

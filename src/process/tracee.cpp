@@ -24,6 +24,7 @@ constexpr int kEventStop = PTRACE_EVENT_STOP;
 // which would end the program; with this option a number that is no signal.
 constexpr unsigned long kAlways = PTRACE_O_TRACESYSGOOD;
 constexpr int kSyscallStop = SIGTRAP | 0x80;
+constexpr int kSpinsPerLook = 256;
 constexpr std::size_t kSignalsPerCall = 32;
 constexpr std::size_t kMaxExtended = 16384;  // AMX needs 11 KiB; the kernel tells the real size
 
@@ -145,6 +146,10 @@ bool Tracee::poll() {
   return state_ != State::running;
 }
 
+// The end of a main thread is not told before that of all others has been taken, and we may be
+// waiting for this thread alone.
+bool Tracee::is_dead() const { return tid_ == pid_ && is_exiting(pid_, tid_); }
+
 bool Tracee::wait(int milliseconds) {
   timespec now{};
   ::clock_gettime(CLOCK_MONOTONIC, &now);
@@ -157,6 +162,11 @@ bool Tracee::wait(int milliseconds) {
     if (spins < 50) {
       ::sched_yield();
       continue;
+    }
+    if (spins % kSpinsPerLook == 0 && is_dead()) {
+      state_ = State::gone;
+      attached_ = false;
+      return true;
     }
     const timespec nap{0, nap_ns};
     ::nanosleep(&nap, nullptr);
@@ -188,10 +198,14 @@ bool Tracee::await_syscall_stop(int milliseconds) {
       trace(PTRACE_SYSCALL, tid_, nullptr, nullptr);
     }
     if (std::chrono::steady_clock::now() > deadline) return false;
-    if (spins > 100)
+    if (spins > 100) {
       ::usleep(50);
-    else
+    } else {
       ::sched_yield();
+    }
+    if (spins % kSpinsPerLook == 0 && is_dead()) {
+      base::throw_errno(ESRCH, fmt::format("process {} was killed", pid_));
+    }
   }
 }
 
