@@ -49,6 +49,15 @@ void remove_leftovers(image::Store& store, std::vector<std::string>& warnings) {
   }
 }
 
+bool has_ended(pid_t pid) {
+  try {
+    const char state = process::read_stat(pid).state;
+    return state == 'Z' || state == 'X';
+  } catch (const base::Error&) {
+    return true;
+  }
+}
+
 pid_t innermost(const std::vector<pid_t>& ids, pid_t otherwise) {
   return ids.empty() ? otherwise : ids.back();
 }
@@ -290,6 +299,18 @@ void Session::resume() {
   tree_->release();
   resumed_ = Clock::now();
   if (wait_lock_.owns_lock()) wait_lock_.unlock();
+}
+
+void Session::throw_if_somebody_died(const base::Error& error) const {
+  // Once they run again they may end as they like.
+  if (!tree_ || resumed_ != Clock::time_point{}) return;
+  if (error.code() == base::ErrorCode::program_gone) return;
+  for (const process::StoppedProcess& process : tree_->processes()) {
+    if (process.zombie || process.leader_dead || !has_ended(process.pid)) continue;
+    throw base::Error(
+        base::ErrorCode::program_gone,
+        fmt::format("process {} ended during the checkpoint ({})", process.pid, error.what()));
+  }
 }
 
 }  // namespace torpor::checkpoint

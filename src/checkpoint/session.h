@@ -33,6 +33,9 @@ class Session {
   void write();      // 8 memory and contents
   Outcome commit();  // 9 the image becomes visible
 
+  // What failed may have failed because a process was killed in our hands: then that is the reason.
+  void throw_if_somebody_died(const base::Error& error) const;
+
  private:
   struct Member {
     process::HeldProcess held;

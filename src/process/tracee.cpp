@@ -8,6 +8,7 @@
 
 #include <array>
 #include <chrono>
+#include <cstring>
 #include <ctime>
 #include <utility>
 
@@ -23,6 +24,7 @@ constexpr int kEventStop = PTRACE_EVENT_STOP;
 // which would end the program; with this option a number that is no signal.
 constexpr unsigned long kAlways = PTRACE_O_TRACESYSGOOD;
 constexpr int kSyscallStop = SIGTRAP | 0x80;
+constexpr int kSpinsPerLook = 256;
 constexpr std::size_t kSignalsPerCall = 32;
 constexpr std::size_t kMaxExtended = 16384;  // AMX needs 11 KiB; the kernel tells the real size
 
@@ -35,10 +37,17 @@ const void* as_pointer(unsigned long value) { return reinterpret_cast<const void
 
 [[noreturn]] void refuse_seize(pid_t pid, pid_t tid, int error) {
   const Status status = read_status(pid, tid);
-  const std::string who = status.tracer_pid != 0
-                              ? fmt::format("process {} traces it already", status.tracer_pid)
-                              : fmt::format("state {}, user {}", status.state, status.uids[1]);
-  base::throw_errno(error, fmt::format("cannot trace thread {} of process {} ({})", tid, pid, who));
+  const bool traced = status.tracer_pid != 0;
+  const std::string who = traced ? fmt::format("process {} traces it already", status.tracer_pid)
+                                 : fmt::format("state {}, user {}", status.state, status.uids[1]);
+  throw base::Error(
+      base::code_for_errno(error),
+      fmt::format("cannot trace thread {} of process {} ({}): {}", tid, pid, who,
+                  std::strerror(error)),
+      traced
+          ? "end that debugger or tracer first"
+          : "start the program with `torpor launch`, or be its user or root; what else forbids it "
+            "is sysctl kernel.yama.ptrace_scope or the container's policy");
 }
 
 bool is_exiting(pid_t pid, pid_t tid) {
@@ -137,6 +146,10 @@ bool Tracee::poll() {
   return state_ != State::running;
 }
 
+// The end of a main thread is not told before that of all others has been taken, and we may be
+// waiting for this thread alone.
+bool Tracee::is_dead() const { return tid_ == pid_ && is_exiting(pid_, tid_); }
+
 bool Tracee::wait(int milliseconds) {
   timespec now{};
   ::clock_gettime(CLOCK_MONOTONIC, &now);
@@ -149,6 +162,11 @@ bool Tracee::wait(int milliseconds) {
     if (spins < 50) {
       ::sched_yield();
       continue;
+    }
+    if (spins % kSpinsPerLook == 0 && is_dead()) {
+      state_ = State::gone;
+      attached_ = false;
+      return true;
     }
     const timespec nap{0, nap_ns};
     ::nanosleep(&nap, nullptr);
@@ -180,10 +198,14 @@ bool Tracee::await_syscall_stop(int milliseconds) {
       trace(PTRACE_SYSCALL, tid_, nullptr, nullptr);
     }
     if (std::chrono::steady_clock::now() > deadline) return false;
-    if (spins > 100)
+    if (spins > 100) {
       ::usleep(50);
-    else
+    } else {
       ::sched_yield();
+    }
+    if (spins % kSpinsPerLook == 0 && is_dead()) {
+      base::throw_errno(ESRCH, fmt::format("process {} was killed", pid_));
+    }
   }
 }
 

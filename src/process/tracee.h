@@ -88,6 +88,7 @@ class Tracee {
  private:
   Tracee(pid_t pid, pid_t tid) : pid_(pid), tid_(tid) {}
   bool await_syscall_stop(int milliseconds);
+  [[nodiscard]] bool is_dead() const;
   void took_stop(int status);
   void took_exit();
   [[noreturn]] void fail(const char* what) const;

@@ -1,4 +1,5 @@
 // Which namespaces a process is in, and its threads and children will be.
+#include <algorithm>
 #include <array>
 
 #include "base/error.h"
@@ -75,15 +76,19 @@ void check_thread(pid_t pid, pid_t first, pid_t tid, std::vector<Obstacle>& obst
   if (differs(Shareable::descriptors, first, tid)) refuse("it has descriptors of its own");
   if (differs(Shareable::directories, first, tid)) refuse("it has a working directory of its own");
   for (const Namespace& ns : kThreadNamespaces) {
+    // One that is exiting has none any more.
+    const std::string own = namespace_of(pid, first, ns.link);
     const std::string theirs = namespace_of(pid, tid, ns.link);
-    if (!theirs.empty() && theirs != namespace_of(pid, first, ns.link)) {
+    if (!own.empty() && !theirs.empty() && theirs != own) {
       refuse(fmt::format("it is in a {} namespace of its own", ns.name));
     }
   }
 }
 
 // The leader, unless it has exited.
-pid_t first_living(pid_t pid, const std::vector<pid_t>& threads) {
+pid_t first_living(pid_t pid, std::vector<pid_t> threads) {
+  // Its id need not be the lowest.
+  std::stable_partition(threads.begin(), threads.end(), [pid](pid_t tid) { return tid == pid; });
   for (const pid_t tid : threads) {
     try {
       if (process::read_stat(pid, tid).state != 'Z') return tid;

@@ -1,8 +1,10 @@
 #include "supervisor/job_control.h"
 
 #include <algorithm>
+#include <chrono>
 #include <csignal>
 #include <optional>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -37,14 +39,23 @@ bool is_watched(const process::Stat& member) {
   return parent && parent->session == member.session && parent->pgrp != member.pgrp;
 }
 
+// A shell blocks everything while it starts a command: who only blocks the signal is asked again
+// for a moment, as the signal itself would have waited.
 bool has_default_action(pid_t pid, int signal) {
+  constexpr int kLooks = 100;
+  constexpr std::chrono::milliseconds kBetween{1};
+  const std::uint64_t bit = std::uint64_t{1} << (signal - 1);
   try {
-    const process::Status status = process::read_status(pid);
-    const std::uint64_t bit = std::uint64_t{1} << (signal - 1);
-    return ((status.sig_ign | status.sig_cgt | status.sig_blk) & bit) == 0;
+    for (int look = 0; look < kLooks; ++look) {
+      const process::Status status = process::read_status(pid);
+      if (((status.sig_ign | status.sig_cgt) & bit) != 0) return false;
+      if ((status.sig_blk & bit) == 0) return true;
+      std::this_thread::sleep_for(kBetween);
+    }
   } catch (const base::Error&) {
-    return false;
+    // It has just ended.
   }
+  return false;
 }
 
 }  // namespace
