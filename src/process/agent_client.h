@@ -116,8 +116,8 @@ class AgentClient {
   [[nodiscard]] pid_t pid_there() const { return pid_there_; }
   void set_pid_there(pid_t pid) { pid_there_ = pid; }
 
-  // How the process's stopped threads make calls. Not in a husk.
-  [[nodiscard]] const Detour& detour() const { return *detour_; }
+  // How the process's stopped threads make calls. Null in a husk.
+  [[nodiscard]] const Detour* detour() const { return detour_.get(); }
   void set_detour(std::shared_ptr<const Detour> detour) { detour_ = std::move(detour); }
 
   // The number of the socket in the process.

@@ -1,12 +1,36 @@
 #include "process/borrowed_calls.h"
 
+#include <algorithm>
+#include <array>
 #include <span>
 
+#include "agent/blob.h"
+#include "base/error.h"
+
 namespace torpor::process {
+namespace {
+
+std::uint64_t instruction_in_agent() {
+  constexpr std::array<std::byte, 2> kSyscall{std::byte{0x0f}, std::byte{0x05}};
+  const auto blob = agent::agent_blob();
+  const auto found = std::search(blob.begin(), blob.end(), kSyscall.begin(), kSyscall.end());
+  if (found == blob.end()) {
+    throw base::Error(base::ErrorCode::internal, "the agent makes no system call");
+  }
+  return static_cast<std::uint64_t>(found - blob.begin());
+}
+
+// A husk has no detour: what is lost with us is to end anyway.
+Detour detour_of(const AgentClient& agent) {
+  if (agent.detour() != nullptr) return *agent.detour();
+  return Detour::bare(agent.code() + instruction_in_agent());
+}
+
+}  // namespace
 
 BorrowedCalls::BorrowedCalls(const HeldProcess& held)
     : pid_(held.memory_pid()),  // a leader that has exited has no memory
-      detour_(held.agent->detour()),
+      detour_(detour_of(*held.agent)),
       room_(held.agent->message_payload()) {}
 
 std::int64_t BorrowedCalls::call(Tracee& thread, std::int64_t number,
