@@ -3,6 +3,7 @@
 #include <asm/unistd.h>
 
 #include "agent/agent.h"
+#include "agent/thread_place.h"
 
 namespace torpor::agent {
 namespace {
@@ -26,15 +27,27 @@ void close_socket_and_exit(int socket, std::int64_t exit_call, std::uint64_t sta
   for (;;) raw_syscall(exit_call, status);
 }
 
-// The thread that brought us in is back in the program, so our memory goes with us. Another thread
-// may have been let go in the middle of a call that writes there: it gets a moment.
+// The supervisor was lost in the moment in which it put the thread that brought us in back. If that
+// thread is still in here, it has been told to go and says so.
+bool is_returning(const Context* context) {
+  constexpr int kLooks = 250;
+  constexpr std::int64_t kBetween = 20000000;
+  for (int look = 0; look < kLooks; ++look) {
+    if (load(&context->state) == kReturning) return true;
+    readable_within(-1, kBetween);
+  }
+  return false;
+}
+
+// The thread that brought us in is back in the program, so our memory goes with us; the end of our
+// table of descriptors tells the supervisor, if there is one. If there is none, another thread may
+// have been let go in the middle of a call that writes to our memory: it gets a moment.
 void leave_alone(Context* context) {
   constexpr std::int64_t kMoment = 20000000;
-  readable_within(-1, kMoment);
+  if (load(&context->give_up) == 0) readable_within(-1, kMoment);
   // Threads that answer for themselves return through here, nobody knows when.
   if (context->way_out == 0 || context->probe_count != 0) return;
   raw_syscall(__NR_set_tid_address, 0);
-  raw_syscall(__NR_close, static_cast<std::uint64_t>(context->socket));
   jump_to(context->way_out, reinterpret_cast<void*>(context->code),
           context->code_bytes + kContextBytes);
 }
@@ -54,11 +67,13 @@ void abandon(Context* context) {
   }
   execute(context, context->undo, context->undo_count);
   let_probed_threads_go(context);
-  if (load(&context->thread_is_back) != 0) leave_alone(context);
+  const std::uint32_t back = load(&context->thread_is_back);
+  if (back == kIsBack) leave_alone(context);
   store(&context->proceed, 1);
   futex_wake(&context->proceed);
   store(&context->finish, 1);
   futex_wake(&context->finish);
+  if (back == kIsBeingPutBack && !is_returning(context)) leave_alone(context);
   for (;;) close_socket_and_exit(context->socket, __NR_exit, 0);
 }
 

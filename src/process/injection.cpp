@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <sys/mman.h>
 #include <sys/ptrace.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -17,6 +18,7 @@
 #include <utility>
 
 #include "agent/blob.h"
+#include "agent/thread_place.h"
 #include "base/error.h"
 #include "process/remote_memory.h"
 #include "process/rseq.h"
@@ -179,6 +181,8 @@ void InjectedAgent::put_thread_back() {
   if (!thread_->wait(kStepMs) || thread_->state() == Tracee::State::gone) {
     throw base::Error(base::ErrorCode::program_gone, fmt::format("process {} was killed", pid_));
   }
+  const base::RemotePtr place = context_word(offsetof(Context, thread_is_back));
+  write_value<std::uint32_t>(pid_, place, agent::kIsBeingPutBack);
   const std::uint64_t at = thread_->registers().rip - area_.address();
   if (at < code_bytes()) {
     borrowed_->give_back();
@@ -186,7 +190,7 @@ void InjectedAgent::put_thread_back() {
     borrowed_->forget();
   }
   borrowed_.reset();
-  write_value<std::uint32_t>(pid_, context_word(offsetof(Context, thread_is_back)), 1);
+  write_value<std::uint32_t>(pid_, place, agent::kIsBack);
   if (in_group_stop_) thread_->set_options(0);
 }
 
@@ -195,17 +199,20 @@ void InjectedAgent::leave() {
   borrowed_.reset();
   if (present_) {
     present_ = false;
+    const bool unmaps_itself = client_ && detour_.leads_back();
     if (client_) end_agent();
     if (traced_agent_) traced_agent_->wait(kStepMs);
-    unmap_area();
+    if (!unmaps_itself) unmap_area();
   }
   if (std::exchange(uses_detour_, false)) detour_.leave();
 }
 
+// It ends as it would without us, and takes its area along, so that there is no moment in which
+// only we could do it.
 void InjectedAgent::end_agent() {
-  Batch end(*client_);
-  end.call(SYS_exit, {0}, "end");
-  end.start();
+  client_->call(agent::kSetUndo, {0, 0}, "forget what to undo");
+  write_value<std::uint32_t>(pid_, context_word(offsetof(Context, give_up)), 1);
+  ::shutdown(client_->socket(), SHUT_WR);
   // End of file: the thread is in the kernel for good and needs the area no more.
   pollfd wait{client_->socket(), POLLIN, 0};
   for (int i = 0; i < kStepMs && ::poll(&wait, 1, 1) <= 0; ++i) look_after_traced_agent();
