@@ -20,7 +20,6 @@ import time
 import unittest
 
 import torpor_testing
-from known_gaps import KNOWN_GAPS
 from torpor_testing import TorporTest, descendants, is_alive
 
 SKIPPED = 77          # exit status of a program, or of a test, that this host has nothing for
@@ -141,9 +140,6 @@ class DisturbedTest(TorporTest):
 
     def setUp(self):
         super().setUp()
-        gap = KNOWN_GAPS.get(f"{pathlib.Path(sys.argv[0]).stem}.{self.name}")
-        if gap and "TORPOR_TEST_GAPS" not in os.environ:
-            self.skipTest(f"known gap: {gap}")
         self.random = random.Random(f"{settings().seed} {self.id()}")
         self.words_file = self.owned_file("torpor.err")
         commands = listed_programs()
