@@ -191,8 +191,8 @@ constexpr std::array all_exit_codes{
                  "this host lacks a feature of the kernel or CPU that is needed."},
     ExitCodeText{ErrorCode::program_gone, "the program ended meanwhile."},
     ExitCodeText{ErrorCode::conflict,
-                 "a name, process id or address is taken, or another checkpoint "
-                 "is being taken."},
+                 "a name, process id or address is taken, another checkpoint is being "
+                 "taken, or a signal ended the work before it was done."},
     ExitCodeText{ErrorCode::timeout, "something did not happen in time."},
     ExitCodeText{ErrorCode::internal, "a bug of torpor: please report it."},
 };
