@@ -63,8 +63,12 @@ void capture_alternate_stack(const ThreadView& thread) {
   stack_t stack{};
   static_assert(sizeof(stack) == sizeof(thread.answers->alternate_stack));
   std::memcpy(&stack, thread.answers->alternate_stack, sizeof(stack));
+  const auto start = reinterpret_cast<std::uint64_t>(stack.ss_sp);
+  // It answered on a stack of ours. The stack grows down (on_sig_stack() in the kernel).
+  const std::uint64_t at = stack.ss_size == 0 ? start : thread.tracee->registers().rsp;
+  if (at > start && at - start <= stack.ss_size) stack.ss_flags |= SS_ONSTACK;
   snapshot::AlternateStack& saved = *thread.saved->mutable_alternate_stack();
-  saved.set_address(reinterpret_cast<std::uint64_t>(stack.ss_sp));
+  saved.set_address(start);
   saved.set_size(stack.ss_size);
   saved.set_flags(static_cast<std::uint32_t>(stack.ss_flags));
 }

@@ -190,6 +190,7 @@ TEST(Terminal, SessionAndForegroundGroupAreKnown) {
   const Pty pty;
   const base::UniqueFd slave(::fcntl(pty.slave.get(), F_DUPFD_CLOEXEC, Program::kFirstKept));
   const Program child([&](const Program::Ready& ready) {
+    for (const int stream : {1, 2}) put_at(::open("/dev/null", O_RDWR), stream);
     const pid_t leader = ::fork();
     if (leader != 0) {
       for (;;) ::pause();
