@@ -3,6 +3,7 @@
 
 import json
 import os
+import pathlib
 import signal
 import socket
 import stat
@@ -190,6 +191,8 @@ class Control(TorporTest):
 
     def test_interrupt_ends_only_attach(self):
         program = self.start(self.user_command("sleep", "100"))
+        name = pathlib.Path(f"/proc/{program.pid}/comm")
+        wait_until(lambda: name.read_text() == "sleep\n", "the program is executed")
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             process = self.start_torpor("attach", str(program.pid))
             self.wait_for_names("sleep")

@@ -4,6 +4,7 @@ the foreground, at a terminal and in the background, and what the other commands
 
 # ctest: TIMEOUT 600
 
+import contextlib
 import json
 import os
 import pathlib
@@ -472,8 +473,13 @@ class Supervision(TorporTest):
         script = "import socket, time; s = socket.socket(); s.bind(('127.0.0.1', 0)); s.listen(); time.sleep(100)"
         process = self.start_torpor("launch", "--name", "s", "python3", "-c", script)
         root = self.computation("s")["pid"]
-        wait_until(lambda: any("socket" in os.readlink(f"/proc/{root}/fd/{fd}")
-                               for fd in os.listdir(f"/proc/{root}/fd")), "the socket")
+
+        def listens():
+            with contextlib.suppress(FileNotFoundError):  # closed while we look
+                return any("socket" in os.readlink(f"/proc/{root}/fd/{fd}")
+                           for fd in os.listdir(f"/proc/{root}/fd"))
+
+        wait_until(listens, "the socket")
         done = self.torpor("check", "s", "--json")
         self.assertEqual(done.returncode, 101, done.stdout + done.stderr)
         finding = json.loads(done.stdout)["findings"][0]
