@@ -14,13 +14,6 @@ set(known_gaps
   "e2e.features.inflight_vfork|some restarts failed, not yet seen to pass since that was mended"
   "e2e.features.blocked_calls|some restarts failed, not yet seen to pass since that was mended"
   "e2e.features.timerfds|absolute timers drift by the time that the restart takes"
-  "e2e.launch|fails on a loaded machine, cause not yet known"
-  "e2e.supervision|work on programs without a terminal is not finished"
-  "e2e.gdb_core|not yet seen to pass"
-  "fault.checkpoint_steps|not yet seen to pass for every step"
-  "fault.restart_steps|not yet seen to pass for every step"
-  "fault.disk_full|not yet seen to pass"
-  "fault.damaged_image|not yet seen to pass"
   "programs.proclist|fails now and then without torpor")
 foreach(gap ${known_gaps})
   string(REPLACE "|" ";" gap "${gap}")
