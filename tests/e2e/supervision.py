@@ -310,6 +310,10 @@ class Supervision(TorporTest):
         process.stdin.flush()
         self.assertEqual(process.stdout.readline(), b"1\n")
         process.send_signal(signal.SIGUSR1)
+        # Python may have noted it just before it began to read, and then waits for more.
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.write(b"\n")
+            process.stdin.flush()
         self.assertEqual(self.wait(process), 40 + signal.SIGUSR1)
 
     # --- at a terminal
