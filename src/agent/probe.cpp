@@ -10,8 +10,7 @@ namespace torpor::agent {
 
 void probe_main(ThreadProbe* probe) {
   ThreadAnswers& answers = probe->answers;
-  answers.stack_result =
-      raw_syscall(__NR_sigaltstack, 0, address_of(&answers.alternate_stack[0]));
+  answers.stack_result = raw_syscall(__NR_sigaltstack, 0, address_of(&answers.alternate_stack[0]));
   answers.tid_address_result =
       raw_syscall(__NR_prctl, PR_GET_TID_ADDRESS, address_of(&answers.tid_address), 0, 0, 0);
   answers.parent_death_result =

@@ -22,7 +22,9 @@ struct HeldProcess {
   std::vector<agent::ThreadAnswers> answers;
 
   // See StoppedProcess::memory_pid().
-  [[nodiscard]] pid_t memory_pid() const { return stopped != nullptr ? stopped->memory_pid() : pid; }
+  [[nodiscard]] pid_t memory_pid() const {
+    return stopped != nullptr ? stopped->memory_pid() : pid;
+  }
 };
 
 }  // namespace torpor::process

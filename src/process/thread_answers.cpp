@@ -167,7 +167,8 @@ class Probing {
 
 void expect_success(std::int64_t result, pid_t tid, const char* what) {
   if (result >= 0) return;
-  base::throw_errno(static_cast<int>(-result), fmt::format("cannot ask thread {} for {}", tid, what));
+  base::throw_errno(static_cast<int>(-result),
+                    fmt::format("cannot ask thread {} for {}", tid, what));
 }
 
 void check(const agent::ThreadAnswers& answers, pid_t tid) {

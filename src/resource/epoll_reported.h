@@ -1,5 +1,5 @@
-// Which edge-triggered items of an epoll set have already been reported: what is ready in them is not
-// to be told once more after a restart.
+// Which edge-triggered items of an epoll set have already been reported: what is ready in them is
+// not to be told once more after a restart.
 #pragma once
 
 #include "proto/snapshot.pb.h"
@@ -7,8 +7,9 @@
 
 namespace torpor::resource {
 
-// Sets EpollItem::reported. Everything is stopped, and the items know their open files. An item that
-// cannot be found out stays as it is: it will be reported once more, which programs must expect.
+// Sets EpollItem::reported. Everything is stopped, and the items know their open files. An item
+// that cannot be found out stays as it is: it will be reported once more, which programs must
+// expect.
 //
 // The kernel tells only by reporting. That nothing at all is to be reported can be learned without
 // harm. Else everything is reported to the agent, and what is gone by that (edge-triggered and

@@ -16,8 +16,8 @@
 #include "process/proc_file.h"
 #include "process/proc_stat.h"
 #include "process/proc_tree.h"
-#include "process/stopped_tree.h"
 #include "process/remote_memory.h"
+#include "process/stopped_tree.h"
 #include "resource/file_facts.h"
 #include "resource/shared_memory.h"
 

@@ -86,8 +86,8 @@ void copy_area(process::HeldProcess& held, const snapshot::Area& area, int into,
       ++i;
       continue;
     }
-    copy_pages(held.memory_pid(), area.start() + i * base::page_size, (end - i) * base::page_size, into,
-               area.offset() + i * base::page_size);
+    copy_pages(held.memory_pid(), area.start() + i * base::page_size, (end - i) * base::page_size,
+               into, area.offset() + i * base::page_size);
     i = end;
   }
 }

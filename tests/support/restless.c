@@ -1,13 +1,12 @@
-/* A program that never leaves its tree of processes alone: what the fault tests save while it changes.
+/* A program that never leaves its tree of processes alone: what the fault tests save while it
+ * changes.
  *
- * restless MODE [STEP HASH]: the main process and two workers do the same thing over and over, as fast
- * as they can, and check each time that it went as it should.
- *   fork    a child that ends with a status
- *   exec    a child that executes this program, which ends with a status
- *   spawn   a thread that returns a value
- *   kill    a child that waits, and is killed
- *   become  the main process alone: executes this program in its own place, step and hash as arguments
- * The main process prints what steady does: "ready PID", "step N HASH", at SIGTERM "ok N". */
+ * restless MODE [STEP HASH]: the main process and two workers do the same thing over and over, as
+ * fast as they can, and check each time that it went as it should. fork    a child that ends with a
+ * status exec    a child that executes this program, which ends with a status spawn   a thread that
+ * returns a value kill    a child that waits, and is killed become  the main process alone:
+ * executes this program in its own place, step and hash as arguments The main process prints what
+ * steady does: "ready PID", "step N HASH", at SIGTERM "ok N". */
 #include <pthread.h>
 #include <signal.h>
 #include <stdint.h>
