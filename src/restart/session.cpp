@@ -8,6 +8,8 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <iterator>
+#include <mutex>
 
 #include "agent/blob.h"
 #include "base/error.h"
@@ -18,6 +20,7 @@
 #include "resource/process_state.h"
 #include "resource/timers.h"
 #include "restart/address_space.h"
+#include "restart/in_parallel.h"
 #include "restart/thread_builder.h"
 
 namespace torpor::restart {
@@ -116,15 +119,26 @@ void Session::open() {
 
 void Session::load() {
   base::fault_point("restart.load");
-  for (auto& [pid, husk] : tree_->husks()) {
-    if (!lives(husk)) continue;
+  std::mutex warnings_lock;
+  in_parallel(living_husks(), [&](Husk& husk) {
     process::Batch early(*husk.agent);
     resource::restore_process_early(early, *husk.model);
     early.run();
     map_areas(husk.held, *husk.model, *image_, state_, parked_);
     load_pages(husk.held, *husk.model, *image_, progress_);
-    finish_areas(husk.held, *husk.model, result_.warnings);
+    std::vector<std::string> warnings;
+    finish_areas(husk.held, *husk.model, warnings);
+    const std::lock_guard lock(warnings_lock);
+    std::ranges::move(warnings, std::back_inserter(result_.warnings));
+  });
+}
+
+std::vector<Husk*> Session::living_husks() {
+  std::vector<Husk*> living;
+  for (auto& [pid, husk] : tree_->husks()) {
+    if (lives(husk)) living.push_back(&husk);
   }
+  return living;
 }
 
 // Moves the agent's socket out of the way of the program's descriptors.
@@ -162,15 +176,14 @@ void Session::describe() {
 
 void Session::thread() {
   base::fault_point("restart.thread");
-  for (auto& [pid, husk] : tree_->husks()) {
-    if (!lives(husk)) continue;
+  in_parallel(living_husks(), [&](Husk& husk) {
     const snapshot::Process& process = *husk.model;
     start_threads(husk.held, process, *hole_,
                   [&](process::CallList& calls, const snapshot::Thread& thread) {
                     resource::restore_thread(calls, thread, process);
                     resource::restore_privileges(calls, thread, process, present_);
                   });
-  }
+  });
 }
 
 void Session::restore_terminal() {

@@ -43,6 +43,7 @@ class Session {
   struct Prepared;
   const snapshot::Computation& model() const { return image_->manifest().computation(); }
   std::int64_t elapsed_ns() const;
+  std::vector<Husk*> living_husks();
   void clear_descriptor_table(Husk& husk);
   void restore_terminal();
   void hold_process(process::StoppedProcess& stopped, Husk& husk);
