@@ -4,21 +4,19 @@ again, and in the end nobody can tell.
 
 usage: cycle.py [PROGRAM...] [--seed N] [--cycles N] [--only root|user]
 """
-# ctest-for-each: tokens registers vfork_loop forkstorm static_glibc static_musl python go rust java
+# ctest-for-each: tokens tokens_5000 registers vfork_loop forkstorm static_glibc static_musl python go rust java
 # ctest-for-each: node perl sh_dash sh_bash mawk gawk pipeline sqlite cproject compress
 # ctest: TIMEOUT 900
 
 import disturbed
 from disturbed import DisturbedTest
 
-DEFAULT_CYCLES = 20
-
 # Programs that write into files of their own cannot lose what they did after a checkpoint: their
 # files would be of another time than they. Only `--kill` is right for them.
 WRITES_FILES = {"crash": False}
 
 PROGRAMS = {
-    "tokens": {}, "registers": {}, "vfork_loop": {}, "forkstorm": {},
+    "tokens": {}, "tokens_5000": {"cycles": 3}, "registers": {}, "vfork_loop": {}, "forkstorm": {},
     "static_glibc": {}, "static_musl": {},
     "python": {}, "go": {}, "rust": {}, "java": {}, "node": {}, "perl": {},
     "sh_dash": {}, "sh_bash": {}, "mawk": {}, "gawk": {},
@@ -27,10 +25,11 @@ PROGRAMS = {
 
 
 class Cycle(DisturbedTest):
+    cycles = 20
     crash = True  # half of the time the program is not ended by torpor
 
     def setUp(self):
-        self.wanted = disturbed.settings().cycles or DEFAULT_CYCLES
+        self.wanted = disturbed.settings().cycles or self.cycles
         self.options = ["--seconds", str(max(3, self.wanted // 2))]
         super().setUp()
 
