@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "image/store.h"
 #include "process/proc_file.h"
+#include "process/proc_tree.h"
 #include "supervisor/control_client.h"
 #include "supervisor/names.h"
 #include "supervisor/spawn.h"
@@ -56,9 +57,11 @@ int launch(const LaunchOptions& options) {
   const int slave = pty.slave.get();
   const std::array<int, 3> streams = streams_for_program(terminal.get(), slave);
   const OutsideStreams outside = outside_streams(streams);
+  // Of the shell that became us by exec, say.
+  const std::vector<pid_t> others = process::children_of(::getpid());
   const pid_t root =
       spawn({.command = options.command, .streams = streams, .terminal = slave}, signals);
-  supervisor.supervise_child(root, outside);
+  supervisor.supervise_child(root, outside, others);
   if (terminal) supervisor.relay_terminal(std::move(terminal), std::move(pty));
   return supervisor.run();
 }

@@ -73,14 +73,16 @@ void Supervisor::take_over(pid_t root, pid_t reaper, OutsideStreams outside) {
   root_.reset(::pidfd_open(root, 0));
 }
 
-void Supervisor::supervise_child(pid_t root, OutsideStreams outside) {
+void Supervisor::supervise_child(pid_t root, OutsideStreams outside,
+                                 std::span<const pid_t> others) {
+  strangers_.add(others);
   take_over(root, ::getpid(), std::move(outside));
   watch_ = watch_child(io_, root, wait_lock_, [this](int status) { on_status(status); });
 }
 
 void Supervisor::supervise_restored(restart::Restarted restarted, OutsideStreams outside) {
   take_over(restarted.root, restarted.reaper, std::move(outside));
-  not_ours_ = std::move(restarted.not_ours);
+  strangers_.add(restarted.not_ours);
   waits_ = std::move(restarted.waits);
   watch_ = watch_reports(io_, restarted.child, std::move(restarted.reports), restarted.root_seen,
                          wait_lock_, [this](int status) { on_status(status); });
@@ -121,7 +123,7 @@ checkpoint::Request Supervisor::request_for(const control::CheckpointRequest& wi
   request.keep = policy_.keep;
   request.outside = outside_;
   request.wait_lock = &wait_lock_;
-  request.not_ours = not_ours_;
+  request.not_ours = strangers_.present();
   request.waits = &waits_;
   return request;
 }

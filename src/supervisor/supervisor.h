@@ -8,6 +8,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -20,6 +21,7 @@
 #include "supervisor/control_server.h"
 #include "supervisor/runtime_dir.h"
 #include "supervisor/signals.h"
+#include "supervisor/strangers.h"
 #include "supervisor/terminal_relay.h"
 #include "supervisor/watch.h"
 
@@ -46,7 +48,8 @@ class Supervisor {
   void relay_terminal(std::unique_ptr<UserTerminal> user, Pty pty);
 
   // Ways to say whom to stand by; one of them, before run().
-  void supervise_child(pid_t root, OutsideStreams outside);
+  // `others`: children of ours that are not of the program.
+  void supervise_child(pid_t root, OutsideStreams outside, std::span<const pid_t> others);
   void supervise_restored(restart::Restarted restarted, OutsideStreams outside);
   void supervise_stranger(pid_t root, OutsideStreams outside);
 
@@ -93,7 +96,7 @@ class Supervisor {
   base::UniqueFd root_;  // pidfd
   pid_t reaper_ = 0;
   OutsideStreams outside_;
-  std::vector<pid_t> not_ours_;
+  Strangers strangers_;
   resource::WaitLog waits_;
   asio::steady_timer last_words_;
   std::optional<int> exit_status_;

@@ -104,6 +104,23 @@ class Supervision(TorporTest):
 
     # --- checkpoint
 
+    def test_children_that_launch_had_before_are_not_the_programs(self):
+        """A shell that becomes torpor by exec leaves it its jobs."""
+        script = 'sleep 300 & exec "$@"'
+        launch = self.torpor_command("launch", "--name", "c", "--", "python3", "-c", COUNTER)
+        with self.open_output() as out:
+            process = self.start(["bash", "-c", script, "bash", *launch], stdout=out)
+        self.wait_for_count(5)
+        children = [pid for pid in torpor_testing.descendants(process.pid)
+                    if torpor_testing.describe_process(pid).rstrip().endswith(" sleep 300")]
+        self.assertEqual(len(children), 1, "the shell's job is there")
+        outcome = self.save_and_kill(process, "c")
+        self.assertEqual(outcome["processes"], 1)
+        os.kill(children[0], signal.SIGKILL)
+        process = self.start_restart("c")
+        self.wait_for_more(process)
+        self.end_counter(process)
+
     def test_program_goes_on_after_a_checkpoint(self):
         process = self.launch_counter()
         outcome = self.checkpoint("c")
