@@ -18,6 +18,7 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr std::size_t most_open_files = 128;
+constexpr unsigned sync_workers = 8;  // they only wait for the disk
 
 }  // namespace
 
@@ -59,7 +60,7 @@ void ImageWriter::add(WrittenFile file) {
 // Side by side, for then a file system that has a journal writes it once for several files.
 void ImageWriter::sync_files(std::size_t leave) {
   const std::size_t count = unsynced_.size() - leave;
-  parallel_for(count, default_workers(),
+  parallel_for(count, sync_workers,
                [&] { return [&](std::size_t item) { sync(unsynced_[item].fd.get()); }; });
   unsynced_.erase(unsynced_.begin(), unsynced_.begin() + static_cast<std::ptrdiff_t>(count));
 }

@@ -10,17 +10,18 @@
 #include <algorithm>
 #include <iterator>
 #include <mutex>
+#include <thread>
 
 #include "agent/blob.h"
 #include "base/error.h"
 #include "base/fault_point.h"
+#include "image/parallel.h"
 #include "image/verify.h"
 #include "resource/content.h"
 #include "resource/descriptors.h"
 #include "resource/process_state.h"
 #include "resource/timers.h"
 #include "restart/address_space.h"
-#include "restart/in_parallel.h"
 #include "restart/thread_builder.h"
 
 namespace torpor::restart {
@@ -120,7 +121,7 @@ void Session::open() {
 void Session::load() {
   base::fault_point("restart.load");
   std::mutex warnings_lock;
-  in_parallel(living_husks(), [&](Husk& husk) {
+  for_each_living([&](Husk& husk) {
     process::Batch early(*husk.agent);
     resource::restore_process_early(early, *husk.model);
     early.run();
@@ -133,12 +134,14 @@ void Session::load() {
   });
 }
 
-std::vector<Husk*> Session::living_husks() {
+// Several at a time: they do not know of each other.
+void Session::for_each_living(const std::function<void(Husk&)>& work) {
   std::vector<Husk*> living;
   for (auto& [pid, husk] : tree_->husks()) {
     if (lives(husk)) living.push_back(&husk);
   }
-  return living;
+  image::parallel_for(living.size(), std::thread::hardware_concurrency(),
+                      [&] { return [&](std::size_t item) { work(*living[item]); }; });
 }
 
 // Moves the agent's socket out of the way of the program's descriptors.
@@ -176,7 +179,7 @@ void Session::describe() {
 
 void Session::thread() {
   base::fault_point("restart.thread");
-  in_parallel(living_husks(), [&](Husk& husk) {
+  for_each_living([&](Husk& husk) {
     const snapshot::Process& process = *husk.model;
     start_threads(husk.held, process, *hole_,
                   [&](process::CallList& calls, const snapshot::Thread& thread) {

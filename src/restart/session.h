@@ -2,6 +2,7 @@
 // run(); their names are those of docs/restart-sequence.md and of the fault points.
 #pragma once
 
+#include <functional>
 #include <future>
 #include <memory>
 #include <optional>
@@ -43,7 +44,7 @@ class Session {
   struct Prepared;
   const snapshot::Computation& model() const { return image_->manifest().computation(); }
   std::int64_t elapsed_ns() const;
-  std::vector<Husk*> living_husks();
+  void for_each_living(const std::function<void(Husk&)>& work);
   void clear_descriptor_table(Husk& husk);
   void restore_terminal();
   void hold_process(process::StoppedProcess& stopped, Husk& husk);
