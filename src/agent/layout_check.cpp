@@ -11,6 +11,7 @@ static_assert(sizeof(Call) == 72);
 static_assert(sizeof(BlobHeader) == 80);
 static_assert(sizeof(DetourData) == 32 * 8);
 static_assert(offsetof(ThreadProbe, saved_registers) == 0);
+static_assert(offsetof(ThreadProbe, saved_mask) == PROBE_SAVED_MASK);
 static_assert(sizeof(ThreadProbe) == PROBE_STACK_TOP);
 
 }  // namespace torpor::agent

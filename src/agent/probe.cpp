@@ -18,7 +18,6 @@ void probe_main(ThreadProbe* probe) {
   answers.timer_slack = raw_syscall(__NR_prctl, PR_GET_TIMERSLACK, 0, 0, 0, 0);
   store(&probe->done, 1);
   while (load(&probe->finish) == 0) futex_wait(&probe->finish, 0, -1);
-  raw_syscall(__NR_rt_sigprocmask, 2 /* SIG_SETMASK */, address_of(&probe->saved_mask), 0, 8);
 }
 
 void let_probed_threads_go(Context* context) {

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <ranges>
 #include <thread>
 
 #include "base/error.h"
@@ -268,9 +269,7 @@ StoppedProcess* StoppedTree::find(pid_t pid) {
 void StoppedTree::await_end(int milliseconds) {
   for (StoppedProcess& process : processes_) {
     // The end of the leader is told last, when those of all others have been taken.
-    for (auto thread = process.threads.rbegin(); thread != process.threads.rend(); ++thread) {
-      thread->await_end(milliseconds);
-    }
+    for (Tracee& thread : std::views::reverse(process.threads)) thread.await_end(milliseconds);
   }
 }
 

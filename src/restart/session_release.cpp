@@ -10,6 +10,7 @@
 #include <array>
 #include <cstring>
 #include <map>
+#include <ranges>
 
 #include "base/error.h"
 #include "base/fault_point.h"
@@ -168,16 +169,21 @@ void Session::hold() {
   std::map<pid_t, Husk*> by_pid;
   for (auto& [pid, husk] : tree_->husks()) by_pid[husk.held.pid] = &husk;
   // Children first: what their stops tell has to be taken back in their parents.
-  auto& processes = held_->processes();
-  for (auto stopped = processes.rbegin(); stopped != processes.rend(); ++stopped) {
-    const auto husk = by_pid.find(stopped->pid);
-    if (stopped->zombie || husk == by_pid.end()) continue;
-    forget_stops(*stopped, *husk->second);
-    hold_process(*stopped, *husk->second);
+  for (process::StoppedProcess& stopped : std::views::reverse(held_->processes())) {
+    const auto husk = by_pid.find(stopped.pid);
+    if (husk == by_pid.end()) continue;
+    if (stopped.zombie && husk->second->model->state() != snapshot::Process::ZOMBIE) {
+      throw base::Error(
+          base::ErrorCode::program_gone,
+          fmt::format("process {} was killed during the restart", husk->second->held.seen_pid));
+    }
+    if (stopped.zombie) continue;
+    forget_stops(stopped, *husk->second);
+    hold_process(stopped, *husk->second);
     husk->second->agent->close();
     const snapshot::Process& model = *husk->second->model;
     if (model.state() != snapshot::Process::STOPPED) continue;
-    stop_by_signal(*stopped, static_cast<int>(model.attributes().stop_signal()));
+    stop_by_signal(stopped, static_cast<int>(model.attributes().stop_signal()));
   }
 }
 

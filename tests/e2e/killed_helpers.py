@@ -23,7 +23,7 @@ ATTEMPTS = 8
 CLOCK_NANOSLEEP = ("230", "35")  # or nanosleep
 DOCUMENTED = range(101, 110)  # exit codes, without `usage` and `internal`
 # In which all husks are there and wait; from `hold` on they are the program's processes.
-HUSK_STEPS = RESTART_STEPS[RESTART_STEPS.index("open"):RESTART_STEPS.index("hold")]
+HUSK_STEPS = RESTART_STEPS[RESTART_STEPS.index("open"):RESTART_STEPS.index("hold") + 1]
 FROZEN_STEPS = ("leave", "resume", "write")
 LIVING_STEPS = CHECKPOINT_STEPS[1:CHECKPOINT_STEPS.index("resume")]
 

@@ -18,6 +18,23 @@ blob_start:
 
     .text
 
+    .macro LOAD_ALL_BUT_RAX
+    mov REGS_R15(%rax), %r15
+    mov REGS_R14(%rax), %r14
+    mov REGS_R13(%rax), %r13
+    mov REGS_R12(%rax), %r12
+    mov REGS_RBP(%rax), %rbp
+    mov REGS_RBX(%rax), %rbx
+    mov REGS_R11(%rax), %r11
+    mov REGS_R10(%rax), %r10
+    mov REGS_R9(%rax), %r9
+    mov REGS_R8(%rax), %r8
+    mov REGS_RCX(%rax), %rcx
+    mov REGS_RDX(%rax), %rdx
+    mov REGS_RSI(%rax), %rsi
+    mov REGS_RDI(%rax), %rdi
+    .endm
+
 // A husk begins here, by exec.
     .globl husk_start
 husk_start:
@@ -49,20 +66,7 @@ go_back:
     pushq REGS_EFLAGS(%rax)
     pushq REGS_CS(%rax)
     pushq REGS_RIP(%rax)
-    mov REGS_R15(%rax), %r15
-    mov REGS_R14(%rax), %r14
-    mov REGS_R13(%rax), %r13
-    mov REGS_R12(%rax), %r12
-    mov REGS_RBP(%rax), %rbp
-    mov REGS_RBX(%rax), %rbx
-    mov REGS_R11(%rax), %r11
-    mov REGS_R10(%rax), %r10
-    mov REGS_R9(%rax), %r9
-    mov REGS_R8(%rax), %r8
-    mov REGS_RCX(%rax), %rcx
-    mov REGS_RDX(%rax), %rdx
-    mov REGS_RSI(%rax), %rsi
-    mov REGS_RDI(%rax), %rdi
+    LOAD_ALL_BUT_RAX
     mov REGS_RAX(%rax), %rax
     iretq
 
@@ -75,8 +79,20 @@ probe_entry:
     lea PROBE_STACK_TOP(%rdi), %rsp
     and $-16, %rsp
     call probe_main
+    // The handlers of signals that have come meanwhile run now: on the program's own stack, as ours is
+    // far too small.
+    mov REGS_RSP(%rbx), %rsp
+    mov $2, %edi                          // SIG_SETMASK
+    lea PROBE_SAVED_MASK(%rbx), %rsi
+    xor %edx, %edx
+    mov $8, %r10d
+    mov $14, %eax                         // rt_sigprocmask
+    syscall
     mov %rbx, %rax
-    jmp go_back
+    LOAD_ALL_BUT_RAX
+    lea REGS_RIP(%rax), %rsp              // rip, cs, eflags, rsp and ss, as iretq wants them
+    mov REGS_RAX(%rax), %rax
+    iretq
 
 // The server starts over in a moved copy of the blob: rdi = Context* of the new place.
     .globl serve_entry
