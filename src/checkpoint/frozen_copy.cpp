@@ -6,7 +6,9 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
+#include <chrono>
 #include <cstddef>
+#include <thread>
 
 #include "base/error.h"
 #include "process/descriptor_passing.h"
@@ -15,6 +17,7 @@ namespace torpor::checkpoint {
 namespace {
 
 constexpr int kPatienceMs = 10000;
+constexpr int kReapedMs = 2000;
 
 }  // namespace
 
@@ -43,7 +46,11 @@ FrozenCopy::FrozenCopy(process::HeldProcess& held) {
 FrozenCopy::~FrozenCopy() {
   if (!control_) return;
   ::kill(pid_, SIGKILL);
-  ::waitpid(pid_, nullptr, __WALL);  // fails at once if it is the child of another reaper
+  if (::waitpid(pid_, nullptr, __WALL) == pid_) return;
+  // The child of another reaper. The next checkpoint must not take it for the program's.
+  for (int i = 0; i < kReapedMs && ::kill(pid_, 0) == 0; ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
 }
 
 PausedSubreaper::PausedSubreaper(process::AgentClient& agent) : agent_(agent) {

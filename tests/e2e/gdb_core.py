@@ -110,7 +110,7 @@ class GdbCore(TorporTest):
         self.assertEqual(self.wait(process), 0, process.stderr.read())
         self.assertGreater(len(seen), 20)
         for tid, names in seen.items():
-            outermost = {"main"} if tid == pid else {"block", "wake_at_deadline"}
+            outermost = {"main"} if tid == pid else {"block", "wake_at_deadline", "measure_delays"}
             self.assertTrue(outermost & set(names), f"thread {tid}: {names}")
 
     def test_core_from_inspect_is_the_same(self):
