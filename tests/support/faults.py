@@ -351,7 +351,7 @@ class FaultTest(TorporTest):
         begun = time.monotonic()
         deadline = begun + PATIENCE
         while changed := differences(before, picture_of(pid)):
-            if area_may_stay and time.monotonic() > begun + 1 and all(map(is_agents, changed)):
+            if area_may_stay and time.monotonic() > begun + 0.3 and all(map(is_agents, changed)):
                 return
             if time.monotonic() > deadline:
                 self.fail(f"{what}: process {pid}: {changed}")
