@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """torpor fails, finds the disk full or is killed at every step of a checkpoint: the program goes on as
 if nothing had been, every image that can be seen is sound, and nothing stays behind."""
+# ctest: TIMEOUT 900
 
 import os
 import time
