@@ -12,16 +12,27 @@
 
 #include "base/error.h"
 #include "process/descriptor_passing.h"
+#include "process/proc_stat.h"
 
 namespace torpor::checkpoint {
 namespace {
 
 constexpr int kPatienceMs = 10000;
-constexpr int kReapedMs = 2000;
+constexpr int kEndMs = 2000;
+
+// It is gone, or a zombie whose parent is another than this one.
+bool has_left(pid_t pid, pid_t reaper) {
+  try {
+    const process::Stat stat = process::read_stat(pid);
+    return stat.state == 'X' || (stat.state == 'Z' && stat.ppid != reaper);
+  } catch (const base::Error&) {
+    return true;
+  }
+}
 
 }  // namespace
 
-FrozenCopy::FrozenCopy(process::HeldProcess& held) {
+FrozenCopy::FrozenCopy(process::HeldProcess& held, pid_t tree_reaper) : tree_reaper_(tree_reaper) {
   int pair[2] = {-1, -1};
   if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0) {
     base::throw_system("cannot make a socket pair");
@@ -47,8 +58,9 @@ FrozenCopy::~FrozenCopy() {
   if (!control_) return;
   ::kill(pid_, SIGKILL);
   if (::waitpid(pid_, nullptr, __WALL) == pid_) return;
-  // The child of another reaper. The next checkpoint must not take it for the program's.
-  for (int i = 0; i < kReapedMs && ::kill(pid_, 0) == 0; ++i) {
+  // The child of another reaper. The next checkpoint must not take it for the program's; what it is
+  // to others does not matter, and they may take their time.
+  for (int i = 0; i < kEndMs && !has_left(pid_, tree_reaper_); ++i) {
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
 }

@@ -11,8 +11,8 @@ namespace torpor::checkpoint {
 class FrozenCopy {
  public:
   // Makes one of a held process. Throws Error io when the kernel has no memory or no process left
-  // for it (ENOMEM, EAGAIN).
-  explicit FrozenCopy(process::HeldProcess& held);
+  // for it (ENOMEM, EAGAIN). `tree_reaper`: whose children all belong to the computation, or 0.
+  FrozenCopy(process::HeldProcess& held, pid_t tree_reaper);
   FrozenCopy(FrozenCopy&&) = default;
   FrozenCopy& operator=(FrozenCopy&&) = delete;
   // Ends it. It is our child, or that of the reaper of its namespace.
@@ -23,6 +23,7 @@ class FrozenCopy {
  private:
   base::UniqueFd control_;  // it lives as long as this is open
   pid_t pid_ = 0;
+  pid_t tree_reaper_;
 };
 
 // A process of the program that is a child subreaper would be given the frozen copies, which are

@@ -8,6 +8,7 @@
 #include <map>
 #include <thread>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/fault_point.h"
 #include "image/core_writer.h"
@@ -33,12 +34,6 @@ constexpr int kLookAttempts = 20;
 constexpr std::chrono::seconds kLeavingPatience{15};
 constexpr int kRefusalLooks = 3;
 constexpr std::int64_t kSecond = 1000000000;
-
-std::int64_t clock_ns(clockid_t clock) {
-  timespec now{};
-  ::clock_gettime(clock, &now);
-  return now.tv_sec * kSecond + now.tv_nsec;
-}
 
 // What a supervisor that was killed has left: nobody needs it, and we may need its room.
 void remove_leftovers(image::Store& store, std::vector<std::string>& warnings) {
@@ -131,7 +126,7 @@ void Session::stop_all() {
   stopped_ = Clock::now();
   tree_ =
       std::make_unique<process::StoppedTree>(process::StoppedTree::stop(scope_, kStopPatienceMs));
-  interrupted_ns_ = clock_ns(CLOCK_MONOTONIC);
+  interrupted_ns_ = base::clock_ns();
   threads_ = static_cast<std::uint32_t>(tree_->thread_count());
 }
 
@@ -211,12 +206,13 @@ void Session::capture_tree() {
 void Session::capture_clocks() {
   const process::TimeOffsets offsets =
       process::read_time_offsets(process::living_thread(request_.root));
-  state_.stopped_monotonic_ns = clock_ns(CLOCK_MONOTONIC);
+  state_.stopped_monotonic_ns = base::clock_ns();
   snapshot::Clocks& clocks = *model_.mutable_clocks();
   clocks.set_monotonic_ns(state_.stopped_monotonic_ns + offsets.mono_sec * kSecond +
                           offsets.mono_nsec);
-  clocks.set_boottime_ns(clock_ns(CLOCK_BOOTTIME) + offsets.boot_sec * kSecond + offsets.boot_nsec);
-  clocks.set_realtime_ns(clock_ns(CLOCK_REALTIME));
+  clocks.set_boottime_ns(base::clock_ns(CLOCK_BOOTTIME) + offsets.boot_sec * kSecond +
+                         offsets.boot_nsec);
+  clocks.set_realtime_ns(base::clock_ns(CLOCK_REALTIME));
 }
 
 void Session::capture_member(Member& member) {
@@ -264,7 +260,7 @@ void Session::snapshot() {
       if (model_of(member).attributes().child_subreaper()) paused.emplace_back(*member.held.agent);
     }
     for (Member& member : members_) {
-      if (!member.held.stopped->zombie) member.frozen.emplace(member.held);
+      if (!member.held.stopped->zombie) member.frozen.emplace(member.held, scope_.reaper);
     }
   } catch (const base::Error& error) {
     state_.warnings.push_back(
@@ -282,7 +278,7 @@ void Session::leave() {
 }
 
 void Session::let_calls_age() {
-  const std::int64_t now = clock_ns(CLOCK_MONOTONIC);
+  const std::int64_t now = base::clock_ns();
   for (Member& member : members_) {
     if (member.held.stopped->zombie) continue;
     resource::let_calls_age(member.held, waits_, interrupted_ns_, now);

@@ -50,7 +50,6 @@ class Session {
   void stop_all();
   void enter_all();
   void capture_member(Member& member);
-  void capture_zombie(Member& member);
   void capture_tree();
   void capture_clocks();
   void let_calls_age();

@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <ctime>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "process/proc_sched.h"
 #include "process/proc_stat.h"
@@ -43,17 +44,11 @@ class OnCpu {
   bool there_ = false;
 };
 
-int64_t monotonic_ns() {
-  timespec now{};
-  ::clock_gettime(CLOCK_MONOTONIC, &now);
-  return now.tv_sec * 1'000'000'000 + now.tv_nsec;
-}
-
 // How far this CPU's clock is behind CLOCK_MONOTONIC (it may be ahead: negative).
 std::optional<int64_t> measure_here() {
   const timespec shortest{0, 1};
   ::nanosleep(&shortest, nullptr);  // so that we have just begun to run
-  const int64_t now = monotonic_ns();
+  const int64_t now = base::clock_ns();
   const auto begun = exec_start_ns(::getpid(), ::gettid());
   if (!begun) return std::nullopt;
   return now - static_cast<int64_t>(*begun);
@@ -77,7 +72,7 @@ std::optional<uint64_t> SchedClocks::since_last_run_ns(pid_t pid, pid_t tid) {
   if (!ran) return std::nullopt;
   const auto behind = behind_monotonic(cpu);
   if (!behind) return std::nullopt;
-  const int64_t since = monotonic_ns() - *behind - static_cast<int64_t>(*ran);
+  const int64_t since = base::clock_ns() - *behind - static_cast<int64_t>(*ran);
   return static_cast<uint64_t>(std::max<int64_t>(since, 0));  // it may have run just now
 }
 

@@ -10,6 +10,7 @@
 #include <cstring>
 #include <optional>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "process/proc_sched_clock.h"
 #include "process/proc_stat.h"
@@ -28,12 +29,6 @@ constexpr std::int64_t kSecond = 1000000000;
 constexpr std::uint64_t kRedZone = 128;
 
 using Arguments = std::array<std::uint64_t, 6>;
-
-std::int64_t now_ns() {
-  timespec now{};
-  ::clock_gettime(CLOCK_MONOTONIC, &now);
-  return now.tv_sec * kSecond + now.tv_nsec;
-}
 
 Arguments arguments_of(const process::Registers& r) {
   return {r.rdi, r.rsi, r.rdx, r.r10, r.r8, r.r9};
@@ -111,8 +106,8 @@ void look_at_thread(pid_t pid, pid_t tid, process::SchedClocks& clocks, WaitLog&
     return;
   }
   const auto slept = clocks.since_last_run_ns(pid, tid);
-  log.waits[tid] = {blocked->nr, arguments, now_ns() - static_cast<std::int64_t>(slept.value_or(0)),
-                    0, false};
+  log.waits[tid] = {blocked->nr, arguments,
+                    base::clock_ns() - static_cast<std::int64_t>(slept.value_or(0)), 0, false};
 }
 
 // The wait in which the thread was stopped; made up from "it has only just begun" if the look did
@@ -330,7 +325,7 @@ std::int64_t begin_call_again(process::Tracee& thread, const snapshot::Thread& s
   registers.orig_rax = ~std::uint64_t{0};
   thread.set_registers(registers);
   const std::uint64_t mask = thread.signal_mask();
-  const std::int64_t began = now_ns();
+  const std::int64_t began = base::clock_ns();
   constexpr int kEnoughToBlockMs = 2;
   thread.make_call(kEnoughToBlockMs);
   thread.finish_call();

@@ -17,6 +17,7 @@
 #include <string>
 
 #include "agent/blob.h"
+#include "base/clock.h"
 #include "base/error.h"
 #include "process/descriptor_passing.h"
 #include "process/raw_process.h"
@@ -66,12 +67,6 @@ const char* remedy(Step step) {
              "another host";
     default: return "";
   }
-}
-
-std::int64_t clock_ns(clockid_t clock) {
-  timespec now{};
-  ::clock_gettime(clock, &now);
-  return now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
 // One line of /proc/PID/timens_offsets; nanoseconds must not be negative (time_namespaces(7)).
@@ -219,8 +214,8 @@ InitHusk start_init_husk(const NamespacePlan& plan) {
   const base::UniqueFd read_failures(failures[0]);
   base::UniqueFd write_failures(failures[1]);
   const base::UniqueFd program = husk_program();
-  const std::int64_t monotonic = clock_ns(CLOCK_MONOTONIC);
-  const std::int64_t boottime = clock_ns(CLOCK_BOOTTIME);
+  const std::int64_t monotonic = base::clock_ns();
+  const std::int64_t boottime = base::clock_ns(CLOCK_BOOTTIME);
   Prepared prepared{plan,
                     fmt::format("{} {} 1\n", plan.uid, ::geteuid()),
                     fmt::format("{} {} 1\n", plan.gid, ::getegid()),
