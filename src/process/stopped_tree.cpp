@@ -176,7 +176,7 @@ bool StoppedTree::seize_threads(StoppedProcess& process) {
       process.threads.push_back(std::move(*thread));
       found = true;
     } else if (tid == process.pid) {
-      leader_dead = state_of(process.pid, tid) == 'Z';
+      leader_dead = true;  // or will be, without having run any more of the program
     }
   }
   process.leader_dead = leader_dead;

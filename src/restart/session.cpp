@@ -13,10 +13,12 @@
 #include <thread>
 
 #include "agent/blob.h"
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/fault_point.h"
 #include "image/parallel.h"
 #include "image/verify.h"
+#include "process/proc_stat.h"
 #include "resource/content.h"
 #include "resource/descriptors.h"
 #include "resource/process_state.h"
@@ -37,6 +39,13 @@ const snapshot::Thread* leader_of(const snapshot::Process& process) {
 }
 
 constexpr int kEndPatienceMs = 5000;
+
+// Its threads are to find it dead.
+void await_end_of_leader(pid_t pid) {
+  for (int i = 0; i < kEndPatienceMs && process::read_stat(pid, pid).state != 'Z'; ++i) {
+    ::usleep(1000);
+  }
+}
 
 std::uint64_t code_bytes() { return (agent::agent_blob().size() + 4095) / 4096 * 4096; }
 
@@ -204,11 +213,7 @@ void Session::restore_terminal() {
 }
 
 // How far the program's clocks have gone on since they are there again.
-std::int64_t Session::elapsed_ns() const {
-  timespec now{};
-  ::clock_gettime(CLOCK_MONOTONIC, &now);
-  return now.tv_sec * 1000000000 + now.tv_nsec - state_.began_monotonic_ns;
-}
+std::int64_t Session::elapsed_ns() const { return base::clock_ns() - state_.began_monotonic_ns; }
 
 void Session::finish() {
   base::fault_point("restart.finish");
@@ -246,6 +251,7 @@ void Session::drop() {
     } else {
       batch.call(SYS_exit, {0}, "end the leader");
       batch.start();
+      await_end_of_leader(husk.held.pid);
     }
   }
 }

@@ -41,7 +41,6 @@ class Session {
   Restarted release();  // 11 everything goes on
 
  private:
-  struct Prepared;
   const snapshot::Computation& model() const { return image_->manifest().computation(); }
   std::int64_t elapsed_ns() const;
   void for_each_living(const std::function<void(Husk&)>& work);
