@@ -1,7 +1,5 @@
 #include "process/borrowed_calls.h"
 
-#include <algorithm>
-#include <array>
 #include <span>
 
 #include "agent/blob.h"
@@ -11,13 +9,9 @@ namespace torpor::process {
 namespace {
 
 std::uint64_t instruction_in_agent() {
-  constexpr std::array<std::byte, 2> kSyscall{std::byte{0x0f}, std::byte{0x05}};
-  const auto blob = agent::agent_blob();
-  const auto found = std::search(blob.begin(), blob.end(), kSyscall.begin(), kSyscall.end());
-  if (found == blob.end()) {
-    throw base::Error(base::ErrorCode::internal, "the agent makes no system call");
-  }
-  return static_cast<std::uint64_t>(found - blob.begin());
+  const auto at = syscall_in(agent::agent_blob());
+  if (!at) throw base::Error(base::ErrorCode::internal, "the agent makes no system call");
+  return *at;
 }
 
 // A husk has no detour: what is lost with us is to end anyway.

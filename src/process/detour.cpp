@@ -19,10 +19,7 @@ namespace {
 
 using agent::DetourData;
 
-// No direction, trap or alignment check flag: those are the program's. Interrupts are on (bit 9),
-// bit 1 is always set.
-constexpr std::uint64_t kPlainFlags = 0x202;
-constexpr std::uint64_t kAllSignals = ~std::uint64_t{0};
+constexpr std::uint64_t kPlainFlags = 0x202;  // interrupts are on (bit 9), bit 1 is always set
 constexpr std::uint64_t kNoRestart = ~std::uint64_t{0};  // in orig_rax
 constexpr std::uint64_t kAlignment = 64;
 constexpr int kStepMs = 30000;  // on a starved machine even a ready thread waits for seconds
@@ -44,10 +41,9 @@ std::optional<base::RemotePtr> find_in(pid_t pid, const Mapping& mapping) {
   } catch (const base::Error&) {
     return std::nullopt;
   }
-  constexpr std::array<std::byte, 2> kSyscall{std::byte{0x0f}, std::byte{0x05}};
-  const auto found = std::search(text.begin(), text.end(), kSyscall.begin(), kSyscall.end());
-  if (found == text.end()) return std::nullopt;
-  return base::RemotePtr(mapping.start + static_cast<std::uint64_t>(found - text.begin()));
+  const auto at = syscall_in(text);
+  if (!at) return std::nullopt;
+  return base::RemotePtr(mapping.start + *at);
 }
 
 // How much of the vdso's end is looked at, and how far before it the detour begins.
@@ -107,6 +103,12 @@ Registers able_to_return(Registers registers) {
     registers.rax = registers.orig_rax;
     registers.rip -= 2;
   }
+  return registers;
+}
+
+Registers plain(Registers registers) {
+  registers.orig_rax = kNoRestart;
+  registers.eflags = kPlainFlags;
   return registers;
 }
 
@@ -189,13 +191,6 @@ BorrowedThread::~BorrowedThread() {
   }
 }
 
-Registers BorrowedThread::plain() const {
-  Registers registers = own_;
-  registers.orig_rax = kNoRestart;
-  registers.eflags = kPlainFlags;
-  return registers;
-}
-
 // From where it is sent it finds its way back alone, so that comes before the mask.
 void BorrowedThread::set(const Registers& registers) {
   if (!held_) detour_.prepare(own_, mask_, unmap_);
@@ -217,7 +212,7 @@ std::int64_t BorrowedThread::finish(const Registers& registers) {
 }
 
 std::int64_t BorrowedThread::call(std::int64_t number, std::span<const std::uint64_t> arguments) {
-  Registers registers = plain();
+  Registers registers = plain(own_);
   registers.rip = detour_.call_entry().address();
   registers.rax = static_cast<std::uint64_t>(number);
   const std::array<unsigned long long*, 6> slots{&registers.rdi, &registers.rsi, &registers.rdx,
@@ -231,7 +226,7 @@ std::int64_t BorrowedThread::unmap() {
     const std::array<std::uint64_t, 2> range{unmap_.start, unmap_.bytes};
     return call(SYS_munmap, range);
   }
-  Registers registers = plain();
+  Registers registers = plain(own_);
   registers.rip = detour_.back_entry().address();
   return finish(registers);
 }
@@ -242,7 +237,7 @@ void BorrowedThread::set_unmap(Detour::Unmap unmap) {
 }
 
 void BorrowedThread::send(base::RemotePtr to, std::uint64_t argument) {
-  Registers registers = plain();
+  Registers registers = plain(own_);
   registers.rip = to.address();
   registers.rdi = argument;
   set(registers);
@@ -254,6 +249,13 @@ void BorrowedThread::give_back() {
   held_ = false;
   thread_.set_signal_mask(mask_);
   thread_.set_registers(own_);
+}
+
+std::optional<std::size_t> syscall_in(std::span<const std::byte> text) {
+  constexpr std::array<std::byte, 2> kSyscall{std::byte{0x0f}, std::byte{0x05}};
+  const auto found = std::search(text.begin(), text.end(), kSyscall.begin(), kSyscall.end());
+  if (found == text.end()) return std::nullopt;
+  return static_cast<std::size_t>(found - text.begin());
 }
 
 base::RemotePtr find_syscall_instruction(pid_t pid, std::uint64_t not_from, std::uint64_t not_to) {

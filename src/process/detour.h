@@ -4,7 +4,9 @@
 
 #include <sys/types.h>
 
+#include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 
 #include "base/error.h"
@@ -16,6 +18,12 @@ namespace torpor::process {
 // Registers from which the thread can go on without the kernel's help, should we be lost: an
 // interrupted system call is made again.
 Registers able_to_return(Registers registers);
+
+// Registers with which the thread can run code of ours: no interrupted system call goes on, and no
+// flag of the program's (direction, trap, alignment check) is set.
+Registers plain(Registers registers);
+
+constexpr std::uint64_t kAllSignals = ~std::uint64_t{0};
 
 // A thread is still in the detour or in the agent that a killed supervisor has left; it is gone
 // from there in a moment.
@@ -90,7 +98,6 @@ class BorrowedThread {
   void forget() { held_ = false; }
 
  private:
-  [[nodiscard]] Registers plain() const;
   void set(const Registers& registers);
   std::int64_t finish(const Registers& registers);
 
@@ -101,6 +108,9 @@ class BorrowedThread {
   std::uint64_t mask_;
   bool held_ = false;
 };
+
+// Where the first `syscall` instruction begins in these bytes.
+std::optional<std::size_t> syscall_in(std::span<const std::byte> text);
 
 // The address of a `syscall` instruction in the process: in the vdso, else in any executable
 // mapping that does not begin in [not_from, not_to). Throws Error refused if there is none.

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <linux/sched.h>
 #include <poll.h>
+#include <sched.h>
 #include <sys/mman.h>
 #include <sys/ptrace.h>
 #include <sys/socket.h>
@@ -20,6 +21,8 @@
 #include "agent/blob.h"
 #include "agent/thread_place.h"
 #include "base/error.h"
+#include "process/proc_stat.h"
+#include "process/raw_process.h"
 #include "process/remote_memory.h"
 #include "process/rseq.h"
 
@@ -37,12 +40,7 @@ std::size_t code_bytes() {
 }
 
 base::UniqueFd take_peer(pid_t pid, pid_t tid, int fd) {
-  constexpr unsigned kThread = O_EXCL;  // PIDFD_THREAD, Linux 6.9
-  base::UniqueFd process(
-      static_cast<int>(::syscall(SYS_pidfd_open, tid, pid == tid ? 0 : kThread)));
-  if (!process) process.reset(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
-  if (!process) base::throw_system("cannot open process {}", pid);
-  base::UniqueFd socket(static_cast<int>(::syscall(SYS_pidfd_getfd, process.get(), fd, 0)));
+  base::UniqueFd socket(take_descriptor_of_thread(pid, tid, fd));
   if (!socket) base::throw_system("cannot take a descriptor from process {}", pid);
   return socket;
 }
@@ -52,6 +50,7 @@ base::UniqueFd take_peer(pid_t pid, pid_t tid, int fd) {
 InjectedAgent::InjectedAgent(StoppedProcess& process)
     : thread_(&process.threads.front()),
       pid_(process.memory_pid()),
+      threads_before_(read_stat(pid_).num_threads),
       detour_(Detour::enter(process.memory_pid(), process.threads)),
       in_group_stop_(process.stop_signal() != 0) {}
 
@@ -217,6 +216,19 @@ void InjectedAgent::end_agent() {
   pollfd wait{client_->socket(), POLLIN, 0};
   for (int i = 0; i < kStepMs && ::poll(&wait, 1, 1) <= 0; ++i) look_after_traced_agent();
   client_.reset();
+  if (!traced_agent_) await_its_end();
+}
+
+// Until then the program could see one thread more in /proc/self/task than it has. If its threads
+// were killed meanwhile there are less, or there is no process any more.
+void InjectedAgent::await_its_end() const {
+  const auto deadline = Clock::now() + std::chrono::milliseconds(kStepMs);
+  try {
+    while (read_stat(pid_).num_threads > threads_before_ && Clock::now() < deadline) {
+      ::sched_yield();
+    }
+  } catch (const base::Error&) {
+  }
 }
 
 void InjectedAgent::unmap_area() {

@@ -1,6 +1,7 @@
 // Brings the agent into a stopped process, and takes it out again without a trace.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <optional>
 
@@ -40,10 +41,12 @@ class InjectedAgent {
   void give_up_entering();
   void put_thread_back();
   void end_agent();
+  void await_its_end() const;
   void unmap_area();
 
   Tracee* thread_;
   pid_t pid_;
+  std::int64_t threads_before_;  // those that are ending included
   Detour detour_;
   std::optional<BorrowedThread> borrowed_;
   base::RemotePtr area_;

@@ -28,8 +28,13 @@ void close_on_exec_from(int first) {
   ::syscall(SYS_close_range, static_cast<unsigned>(first), ~0U, CLOSE_RANGE_CLOEXEC);
 }
 
-int take_descriptor(pid_t pid, int fd) {
-  const base::UniqueFd process(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
+int take_descriptor(pid_t pid, int fd) { return take_descriptor_of_thread(pid, pid, fd); }
+
+int take_descriptor_of_thread(pid_t pid, pid_t tid, int fd) {
+  constexpr unsigned kThread = O_EXCL;  // PIDFD_THREAD
+  base::UniqueFd process(
+      static_cast<int>(::syscall(SYS_pidfd_open, tid, pid == tid ? 0 : kThread)));
+  if (!process) process.reset(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
   if (!process) return -1;
   return static_cast<int>(::syscall(SYS_pidfd_getfd, process.get(), fd, 0));
 }

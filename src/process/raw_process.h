@@ -18,6 +18,9 @@ void close_on_exec_from(int first);
 // pidfd_open(2) and pidfd_getfd(2) (Linux 5.6): descriptor `fd` of process `pid` as one of ours, or
 // -1 and errno.
 int take_descriptor(pid_t pid, int fd);
+// Of a thread whose table of descriptors may be its own (PIDFD_THREAD, Linux 6.9; before that of
+// its process).
+int take_descriptor_of_thread(pid_t pid, pid_t tid, int fd);
 
 int get_capabilities(__user_cap_header_struct* header, __user_cap_data_struct* data);
 int set_capabilities(__user_cap_header_struct* header, const __user_cap_data_struct* data);

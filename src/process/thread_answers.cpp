@@ -23,11 +23,6 @@ using Clock = std::chrono::steady_clock;
 
 constexpr int kPatienceMs = 30000;  // on a starved machine even a ready thread waits for seconds
 constexpr int kSpins = 100;
-// No direction, trap or alignment check flag: those are the program's. Interrupts are on (bit 9),
-// bit 1 is always set.
-constexpr std::uint64_t kPlainFlags = 0x202;
-constexpr std::uint64_t kAllSignals = ~std::uint64_t{0};
-constexpr std::uint64_t kNoRestart = ~std::uint64_t{0};  // in orig_rax
 
 // The threads of one process while they answer. RAII: they are put back, and the room is unmapped.
 class Probing {
@@ -95,11 +90,9 @@ class Probing {
   }
 
   void send(std::size_t i) {
-    Registers registers = own_[i].registers;
+    Registers registers = plain(own_[i].registers);
     registers.rip = (held_.agent->code() + agent::blob_header().probe_entry).address();
     registers.rdi = room_of(i).address();
-    registers.orig_rax = kNoRestart;
-    registers.eflags = kPlainFlags;
     Tracee& thread = threads_[i];
     away_ = i + 1;
     // From there it finds its way back alone, so that comes before the mask.

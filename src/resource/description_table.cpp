@@ -13,9 +13,7 @@ namespace {
 
 using Descriptor = DescriptionTable::Descriptor;
 
-#ifndef F_DUPFD_QUERY
-constexpr int F_DUPFD_QUERY = 1027;  // F_LINUX_SPECIFIC_BASE + 3
-#endif
+constexpr int kDuplicateQuery = 1027;  // F_DUPFD_QUERY, Linux 6.10
 
 int compare(const Descriptor& a, const Descriptor& b) {
   if (a.tid == b.tid && a.fd == b.fd) return 0;
@@ -32,7 +30,7 @@ base::UniqueFd take(const Descriptor& descriptor) {
 }
 
 bool are_same(int a, int b) {
-  const int answer = ::fcntl(a, F_DUPFD_QUERY, b);
+  const int answer = ::fcntl(a, kDuplicateQuery, b);
   if (answer >= 0) return answer == 1;
   throw base::Error(base::ErrorCode::host_lacks,
                     "cannot find out which descriptors are shared: this host forbids kcmp(2), and "
