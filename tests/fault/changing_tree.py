@@ -11,8 +11,8 @@ import torpor_testing
 from faults import NOT_FOUND, PROGRAM_GONE, FaultTest, Steady
 from torpor_testing import is_alive, wait_until
 
-CHECKPOINTS = 8
-ENDS = 12
+CHECKPOINTS = 20
+ENDS = 40
 
 
 class ChangingTree(FaultTest):

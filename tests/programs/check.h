@@ -107,6 +107,14 @@ static inline double option(int argc, char** argv, const char* name, double fall
   return fallback;
 }
 
+/* The same for a text. */
+static inline const char* text_option(int argc, char** argv, const char* name,
+                                      const char* fallback) {
+  for (int i = 1; i + 1 < argc; ++i)
+    if (strcmp(argv[i], name) == 0) return argv[i + 1];
+  return fallback;
+}
+
 /* The monotonic time at which the program has to end: now and --seconds (3). */
 static inline long long end_time(int argc, char** argv) {
   return now_ns() + (long long)(option(argc, argv, "--seconds", 3) * (double)SECOND);

@@ -1,5 +1,6 @@
 /* A tree of processes that forks, execs and reaps without pause on several levels: at no moment is
- * the list of processes stable. --width processes at each of --depth levels; the leaves exec. */
+ * the list of processes stable. --width processes at each of --depth levels; the leaves exec.
+ * It ends after --seconds, or as soon as the file --stop-file exists. */
 #include "check.h"
 
 static void exec_leaf(int status) {
@@ -45,8 +46,10 @@ int main(int argc, char** argv) {
   const int depth = (int)option(argc, argv, "--depth", 2);
   CHECK(width >= 1 && width <= 64 && depth >= 0 && depth <= 8, "expected sane --width and --depth");
   const long long end = end_time(argc, argv);
+  const char* stop_file = text_option(argc, argv, "--stop-file", "");
   say("ready");
-  for (unsigned round = 0; now_ns() < end; ++round) storm(round, depth, width);
+  for (unsigned round = 0; now_ns() < end && access(stop_file, F_OK) != 0; ++round)
+    storm(round, depth, width);
   say("ok");
   return 0;
 }

@@ -22,10 +22,13 @@ import unittest
 import torpor_testing
 from torpor_testing import TorporTest, descendants, is_alive
 
+REFUSED = 101         # torpor: the program has something that cannot be saved
 SKIPPED = 77          # exit status of a program, or of a test, that this host has nothing for
 NOT_THERE = 102       # torpor: no such computation
 PROGRAM_GONE = 107    # torpor: it ended meanwhile
+UNDISTURBED_PATIENCE = 300.0  # seconds that it may take undisturbed
 END_PATIENCE = 90.0   # seconds that a program may take longer than undisturbed
+REFUSED_TRIES = 5
 COMMAND_PATIENCE = 60.0  # seconds for a checkpoint or restart
 
 
@@ -158,6 +161,10 @@ class DisturbedTest(TorporTest):
                 print(f"--- kept: {kept}", file=sys.stderr)
         super().tearDown()
 
+    def is_root(self) -> bool:
+        """Torpor and the program run as root."""
+        return self.uid is None and os.geteuid() == 0
+
     def standard_errors(self) -> str:
         texts = [path.read_text(errors="replace")[-4000:] for path in self.directory.glob("*.err")]
         return "\n".join(texts)
@@ -190,7 +197,7 @@ class DisturbedTest(TorporTest):
     def run_undisturbed(self) -> Undisturbed:
         began = time.monotonic()
         process = self.start_into("undisturbed", self.user_command(*self.command))
-        status = self.wait_for_end(process, "undisturbed", END_PATIENCE)
+        status = self.wait_for_end(process, "undisturbed", UNDISTURBED_PATIENCE)
         if status == SKIPPED:
             self.skipTest(f"{self.name}: {self.standard_errors().strip()}")
         self.assertEqual(status, 0, f"undisturbed: {self.standard_errors()}")
@@ -212,7 +219,11 @@ class DisturbedTest(TorporTest):
 
     def checkpoint(self, process: subprocess.Popen, *words: str) -> bool:
         """Takes a checkpoint; False if the program had ended, or did so before it was taken."""
-        done = self.torpor("checkpoint", "it", *words, timeout=COMMAND_PATIENCE)
+        for _ in range(REFUSED_TRIES):
+            done = self.torpor("checkpoint", "it", *words, timeout=COMMAND_PATIENCE)
+            if done.returncode != REFUSED or "when the program has read" not in done.stderr:
+                break
+            time.sleep(self.random.uniform(0, 0.2))  # as torpor said
         if done.returncode in (NOT_THERE, PROGRAM_GONE) and self.ends_by_itself(process):
             return False
         self.assertEqual(done.returncode, 0, f"checkpoint {words}: {done.stdout}{done.stderr}")

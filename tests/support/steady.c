@@ -126,15 +126,9 @@ static void check_files(struct Memory* memory, uint64_t step) {
   if (memory->mapped) CHECK_EQ(memory->mapped[step % 8], '0' + (int)(step % 8));
 }
 
-static const char* text_option(int argc, char** argv, const char* name) {
-  for (int i = 1; i + 1 < argc; ++i)
-    if (strcmp(argv[i], name) == 0) return argv[i + 1];
-  return NULL;
-}
-
 static struct Memory make_memory(int argc, char** argv) {
-  const char* file = text_option(argc, argv, "--file");
-  const char* map = text_option(argc, argv, "--map");
+  const char* file = text_option(argc, argv, "--file", NULL);
+  const char* map = text_option(argc, argv, "--map", NULL);
   struct Memory memory = {.pages = 16 + 256 * (size_t)option(argc, argv, "--mib", 0), .file = -1};
   memory.words =
       mmap(NULL, memory.pages * kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
