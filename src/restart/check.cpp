@@ -21,6 +21,7 @@
 #include "resource/file_facts.h"
 #include "resource/host_facts.h"
 #include "resource/refusals.h"
+#include "restart/host_ids.h"
 #include "restart/restart.h"
 
 namespace torpor::restart {
@@ -104,6 +105,16 @@ void check_user(const snapshot::Computation& model, std::vector<Finding>& findin
                       "restart as that user, or as root"});
 }
 
+void check_identity(const snapshot::Computation& model, std::vector<Finding>& findings) {
+  const char* remedy = "use --identity namespace";
+  if (!may_choose_ids()) {
+    findings.push_back({true, "ids on the host itself", "only root may choose them", remedy});
+  } else if (const auto taken = find_taken_id(model)) {
+    findings.push_back({true, fmt::format("id {}", *taken), "somebody has it on this host",
+                        fmt::format("end that process, or {}", remedy)});
+  }
+}
+
 std::string own_vdso() {
   for (const process::Mapping& mapping : process::read_maps(::getpid())) {
     if (mapping.path != "[vdso]") continue;
@@ -178,6 +189,7 @@ std::vector<Finding> check(const Request& request) {
   std::vector<Finding> findings;
   check_processor(image.manifest().host(), findings);
   check_user(model, findings);
+  if (request.identity == Identity::host) check_identity(model, findings);
   check_mapped_files(model, request.accept_changed_files, findings);
   check_vdso(model, findings);
   check_processes(model, findings);

@@ -24,6 +24,7 @@
 #include "resource/process_state.h"
 #include "resource/timers.h"
 #include "restart/address_space.h"
+#include "restart/host_ids.h"
 #include "restart/thread_builder.h"
 
 namespace torpor::restart {
@@ -101,7 +102,7 @@ void Session::identify() {
   base::fault_point("restart.identify");
   NamespacePlan plan;
   plan.user = ::geteuid() != 0;
-  plan.pid = request_.identity != Identity::host;
+  plan.pid = !takes_host_ids();
   plan.uid = model().uid();
   plan.gid = model().gid();
   plan.clocks = model().clocks();
@@ -111,6 +112,11 @@ void Session::identify() {
   state_.began_monotonic_ns = init_->began_monotonic_ns;
   state_.began_boottime_ns = init_->began_boottime_ns;
   parked_ = move_into_hole(init_->agent, *hole_);
+}
+
+bool Session::takes_host_ids() const {
+  if (request_.identity != Identity::automatic) return request_.identity == Identity::host;
+  return may_choose_ids() && !find_taken_id(model());
 }
 
 void Session::grow() {

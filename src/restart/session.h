@@ -40,10 +40,16 @@ class Session {
   void hold();          // 10 every thread stopped, with its registers; the agents gone
   Restarted release();  // 11 everything goes on
 
+  // It was our choice to do without a pid namespace, and another restart can make one.
+  [[nodiscard]] bool may_take_namespace() const {
+    return request_.identity == Identity::automatic && !own_pid_namespace_ && !released_;
+  }
+
  private:
   const snapshot::Computation& model() const { return image_->manifest().computation(); }
   std::int64_t elapsed_ns() const;
   void for_each_living(const std::function<void(Husk&)>& work);
+  [[nodiscard]] bool takes_host_ids() const;
   void clear_descriptor_table(Husk& husk);
   void restore_terminal();
   void hold_process(process::StoppedProcess& stopped, Husk& husk);
