@@ -19,6 +19,7 @@ namespace {
 
 constexpr int kPatienceMs = 10000;
 constexpr int kEndMs = 2000;
+constexpr int kDyingMs = 200;  // from the loss of its memory to its end
 
 // It is gone, or a zombie whose parent is another than this one.
 bool has_left(pid_t pid, pid_t reaper) {
@@ -28,6 +29,14 @@ bool has_left(pid_t pid, pid_t reaper) {
   } catch (const base::Error&) {
     return true;
   }
+}
+
+bool has_left_within(int milliseconds, pid_t pid, pid_t reaper) {
+  for (int i = 0; !has_left(pid, reaper); ++i) {
+    if (i == milliseconds) return false;
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  return true;
 }
 
 }  // namespace
@@ -54,15 +63,15 @@ FrozenCopy::FrozenCopy(process::HeldProcess& held, pid_t tree_reaper) : tree_rea
   pid_ = process::receive_with_pid(control_.get(), &note, sizeof(note), kPatienceMs);
 }
 
+bool FrozenCopy::has_ended() const { return has_left_within(kDyingMs, pid_, 0); }
+
 FrozenCopy::~FrozenCopy() {
   if (!control_) return;
   ::kill(pid_, SIGKILL);
   if (::waitpid(pid_, nullptr, __WALL) == pid_) return;
   // The child of another reaper. The next checkpoint must not take it for the program's; what it is
   // to others does not matter, and they may take their time.
-  for (int i = 0; i < kEndMs && !has_left(pid_, tree_reaper_); ++i) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(1));
-  }
+  has_left_within(kEndMs, pid_, tree_reaper_);
 }
 
 PausedSubreaper::PausedSubreaper(process::AgentClient& agent) : agent_(agent) {

@@ -19,6 +19,8 @@ class FrozenCopy {
   ~FrozenCopy();
 
   [[nodiscard]] pid_t pid() const { return pid_; }  // in our own pid namespace
+  // Somebody else has ended it.
+  [[nodiscard]] bool has_ended() const;
 
  private:
   base::UniqueFd control_;  // it lives as long as this is open

@@ -11,6 +11,7 @@
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/frozen_copy.h"
 #include "image/copied_pages.h"
+#include "image/core_writer.h"
 #include "image/image_writer.h"
 #include "process/injection.h"
 #include "process/stopped_tree.h"
@@ -53,6 +54,7 @@ class Session {
   void capture_tree();
   void capture_clocks();
   void let_calls_age();
+  image::CoreFile write_core_of(Member& member);
   void write_member(Member& member);
   void write_contents();
   void kill_program();

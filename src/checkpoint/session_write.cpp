@@ -15,7 +15,18 @@ namespace torpor::checkpoint {
 
 using Clock = std::chrono::steady_clock;
 
-void Session::write_member(Member& member) {
+namespace {
+
+[[noreturn]] void throw_copy_was_killed(pid_t pid) {
+  throw base::Error(
+      base::ErrorCode::io,
+      fmt::format("the copy of process {} was killed while it was being written", pid),
+      "see whether memory has run out (dmesg), and try again; the program goes on");
+}
+
+}  // namespace
+
+image::CoreFile Session::write_core_of(Member& member) {
   snapshot::Process& process = model_of(member);
   process.set_memory_file(image::core_name(process.pid()));
   process.set_extents_file(image::extents_name(process.pid()));
@@ -27,7 +38,18 @@ void Session::write_member(Member& member) {
     if (area.kind() == snapshot::Area::SAVED_FILE) return whole;
     return memory;
   };
-  image::CoreFile file = image::write_core(process, source_of, writer_->directory_fd(), progress_);
+  return image::write_core(process, source_of, writer_->directory_fd(), progress_);
+}
+
+void Session::write_member(Member& member) {
+  image::CoreFile file;
+  try {
+    file = write_core_of(member);
+  } catch (const base::Error&) {
+    // Reading from a dead process fails in many ways, none of which says that.
+    if (member.frozen && member.frozen->has_ended()) throw_copy_was_killed(member.held.seen_pid);
+    throw;
+  }
   bytes_ += file.core.description.size();
   writer_->add(std::move(file.core));
   writer_->add(std::move(file.extents));

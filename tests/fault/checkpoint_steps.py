@@ -1,9 +1,10 @@
 #!/usr/bin/python3
 """torpor fails, finds the disk full or is killed at every step of a checkpoint: the program goes on as
 if nothing had been, every image that can be seen is sound, and nothing stays behind."""
-# ctest: TIMEOUT 900
+# ctest: TIMEOUT 900 PROCESSORS 2
 
 import os
+import signal
 import time
 
 import faults
@@ -66,7 +67,7 @@ class CheckpointSteps(FaultTest):
         longest = time.monotonic() - begun
         before = self.pictures(steady)
         command = self.torpor_command("checkpoint", steady.pid, "--name", self.NAME, "--keep", "2")
-        for seconds in self.moments(25, longest):
+        for seconds in self.moments(60, longest):
             with self.case(f"after {seconds:.6f} s"):
                 self.run_and_kill(command, seconds)
                 self.assert_unharmed(steady, before, area_may_stay=True)
@@ -77,6 +78,27 @@ class CheckpointSteps(FaultTest):
         self.assert_nothing_left()
         self.assert_restarts(self.NAME, *last)
         self.assertLessEqual(first[0], last[0])
+
+
+    def test_copy_is_killed(self):
+        """The copy of the memory that is being written, by the kernel that has no memory left, say."""
+        steady = self.start_steady("--mib", "4")
+        first = self.checkpoint_ok(steady)
+        before = self.pictures(steady)
+        checkpoint = self.start_torpor("checkpoint", steady.pid, "--name", self.NAME,
+                                       env=self.with_fault("checkpoint.write:pause"))
+        torpor_testing.wait_until(self.leftovers, "there is a copy")
+        time.sleep(0.05)  # all are there, and the pause goes on
+        for line in self.leftovers():
+            os.kill(int(line.split()[0]), signal.SIGKILL)
+        errors = checkpoint.communicate(timeout=60)[1].decode()
+        self.assertEqual(checkpoint.returncode, IO, errors)
+        self.assertRegex(errors, r"(?m)^torpor: the copy of process \d+ was killed")
+        self.assertEqual(self.generations(), ["1"])
+        self.assert_unharmed(steady, before)
+        self.assert_nothing_left()
+        steady.end()
+        self.assert_restarts(self.NAME, *first)
 
 
 class SupervisorSteps(FaultTest):
