@@ -44,8 +44,9 @@ std::vector<Batch> in_batches(std::span<const PageExtent> by_offset) {
 
 class PageVerifier {
  public:
-  PageVerifier(int fd, std::string name, std::int32_t pid, base::Progress& progress)
-      : fd_(fd), name_(std::move(name)), pid_(pid), progress_(progress) {}
+  PageVerifier(int fd, std::string name, std::int32_t pid, base::Progress& progress,
+               const UsePages& use)
+      : fd_(fd), name_(std::move(name)), pid_(pid), progress_(progress), use_(use) {}
 
   void verify(Batch batch, std::span<std::byte> buffer) const {
     const std::uint64_t start = batch.front().file_offset;
@@ -54,6 +55,7 @@ class PageVerifier {
     for (const PageExtent& extent : batch) {
       verify_extent(buffer.subspan(extent.file_offset - start, extent.size()), extent, name_, pid_);
     }
+    if (use_) use_({batch, buffer});
     progress_.advance(buffer.size(), operation);
   }
 
@@ -62,16 +64,18 @@ class PageVerifier {
   std::string name_;
   std::int32_t pid_;
   base::Progress& progress_;
+  const UsePages& use_;
 };
 
 // The table covers the file without gaps (Image::extents), so batches are gapless too.
 void verify_pages(int fd, const std::string& name, std::int32_t pid,
-                  std::vector<PageExtent> extents, base::Progress& progress, unsigned workers) {
+                  std::vector<PageExtent> extents, base::Progress& progress, unsigned workers,
+                  const UsePages& use) {
   std::ranges::sort(extents, {}, &PageExtent::file_offset);
   const std::vector<Batch> batches = in_batches(extents);
   for (const PageExtent& extent : extents) progress.bytes_total += extent.size();
   ::posix_fadvise(fd, 0, 0, POSIX_FADV_SEQUENTIAL);
-  const PageVerifier verifier(fd, name, pid, progress);
+  const PageVerifier verifier(fd, name, pid, progress, use);
   parallel_for(batches.size(), workers, [&]() -> Worker {
     auto buffer = std::make_shared<PageBuffer>(batch_size);
     return [&, buffer](std::size_t item) { verifier.verify(batches[item], buffer->bytes()); };
@@ -121,7 +125,7 @@ class ImageVerifier {
     if (content.content_file().empty()) return;
     const base::UniqueFd fd = image_.content(content);
     known_.insert(content.content_file());
-    if (depth_ != VerifyDepth::everything) return;
+    if (depth_ == VerifyDepth::tables) return;
     check_content(fd.get(), content.size(), content.extents(),
                   image_.path() / content.content_file(), progress_, workers_);
   }
@@ -166,7 +170,15 @@ void verify_process(const Image& image, const Process& process, base::Progress& 
   ExtentTable table = image.extents(process);
   verify_header(core.get(), table, name);
   if (depth != VerifyDepth::everything) return;
-  verify_pages(core.get(), name, process.pid(), std::move(table.extents), progress, workers);
+  verify_pages(core.get(), name, process.pid(), std::move(table.extents), progress, workers, {});
+}
+
+void read_pages(const Image& image, const Process& process, std::vector<PageExtent> extents,
+                base::Progress& progress, unsigned workers, const UsePages& use) {
+  if (extents.empty()) return;
+  const base::UniqueFd core = image.core(process);
+  verify_pages(core.get(), image.path() / process.memory_file(), process.pid(), std::move(extents),
+               progress, workers, use);
 }
 
 void verify(const Image& image, base::Progress& progress, VerifyDepth depth, unsigned workers) {

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <string>
 
@@ -14,7 +15,8 @@ namespace torpor::image {
 
 enum class VerifyDepth {
   tables,      // manifest, sizes, extent tables, core headers and notes: what is quick
-  everything,  // and all pages and contents
+  contents,    // and shared memory and saved files, but not the pages of processes
+  everything,  // and all pages
 };
 
 // Throws Error bad_image naming the file, the offset and, for pages, address and pid. Pages are
@@ -26,7 +28,21 @@ void verify(const Image& image, base::Progress& progress, VerifyDepth depth, uns
 void verify_process(const Image& image, const snapshot::Process& process, base::Progress& progress,
                     VerifyDepth depth, unsigned workers = 2);
 
-// For a restart that checks while it loads. `core` is the whole core file in memory, `extents` of
+// Some extents that lie behind each other in the core file, and their pages.
+struct PageBatch {
+  std::span<const PageExtent> extents;
+  std::span<const std::byte> bytes;
+};
+using UsePages = std::function<void(const PageBatch&)>;
+
+// For a restart that checks while it loads: reads these pages of one process (Image::extents),
+// checks each extent, and then lets it be used. `use` is called by several threads, in any order,
+// with at most 1 MiB. Throws what verify() does, and what `use` does.
+void read_pages(const Image& image, const snapshot::Process& process,
+                std::vector<PageExtent> extents, base::Progress& progress, unsigned workers,
+                const UsePages& use);
+
+// For who has the whole file. `core` is the whole core file in memory, `extents` of
 // the same process, whose bounds were checked by Image::extents. `name` is the core file's. Throws
 // Error bad_image. May run in several threads on different parts of the table.
 void verify_extents(std::span<const std::byte> core, std::span<const PageExtent> extents,

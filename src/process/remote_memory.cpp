@@ -1,7 +1,6 @@
 #include "process/remote_memory.h"
 
 #include <fcntl.h>
-#include <sys/uio.h>
 
 #include "base/error.h"
 #include "base/unique_fd.h"
@@ -43,6 +42,17 @@ void write_memory(pid_t pid, base::RemotePtr to, std::span<const std::byte> byte
     }
     bytes = bytes.subspan(static_cast<std::size_t>(put));
     to = to + static_cast<std::uint64_t>(put);
+  }
+}
+
+void scatter_memory(pid_t pid, std::span<const std::byte> bytes, std::span<const iovec> places) {
+  const iovec here{const_cast<std::byte*>(bytes.data()), bytes.size()};
+  const ssize_t put = ::process_vm_writev(pid, &here, 1, places.data(), places.size(), 0);
+  if (put == static_cast<ssize_t>(bytes.size())) return;
+  for (const iovec& place : places) {
+    write_memory(pid, base::RemotePtr(reinterpret_cast<std::uint64_t>(place.iov_base)),
+                 bytes.first(place.iov_len));
+    bytes = bytes.subspan(place.iov_len);
   }
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <sys/types.h>
+#include <sys/uio.h>
 
 #include <cstddef>
 #include <span>
@@ -18,6 +19,11 @@ void read_memory(pid_t pid, base::RemotePtr from, std::span<std::byte> into);
 
 // Through /proc/PID/mem, so that read-only private pages can be written too. Throws likewise.
 void write_memory(pid_t pid, base::RemotePtr to, std::span<const std::byte> bytes);
+
+// Writes `bytes`, one after another, to these places, which can be written to and hold as much
+// together (at most IOV_MAX of them). process_vm_writev(2), or write_memory() where that is
+// refused.
+void scatter_memory(pid_t pid, std::span<const std::byte> bytes, std::span<const iovec> places);
 
 template <typename T>
 T read_value(pid_t pid, base::RemotePtr from) {

@@ -10,7 +10,9 @@
 #include <map>
 
 #include "base/error.h"
+#include "image/verify.h"
 #include "process/batch_runner.h"
+#include "process/remote_memory.h"
 
 namespace torpor::restart {
 namespace {
@@ -120,41 +122,31 @@ int file_for(const Area& area, MappedFiles& files) {
   return -1;
 }
 
-constexpr std::size_t kMostPieces = 512;
-constexpr std::uint64_t kMostBytes = 4 << 20;
-
-// Extents in the order of the file; those that follow each other there are read in one call.
-void load_extents(process::AgentClient& agent, int core, std::vector<image::PageExtent> extents,
-                  base::Progress& progress) {
-  std::sort(extents.begin(), extents.end(),
-            [](const auto& a, const auto& b) { return a.file_offset < b.file_offset; });
+// Pages of areas that may not be touched at all (PROT_NONE) need it for the moment.
+void open_closed_areas(process::AgentClient& agent, const snapshot::Process& process,
+                       const image::ExtentTable& table) {
   BatchRunner runner(agent);
-  for (std::size_t i = 0; i < extents.size();) {
-    std::vector<iovec> pieces;
-    const std::uint64_t offset = extents[i].file_offset;
-    std::uint64_t bytes = 0;
-    for (; i < extents.size() && pieces.size() < kMostPieces && bytes < kMostBytes &&
-           extents[i].file_offset == offset + bytes;
-         ++i) {
-      const image::PageExtent& extent = extents[i];
-      const bool adjacent =
-          !pieces.empty() &&
-          reinterpret_cast<std::uint64_t>(pieces.back().iov_base) + pieces.back().iov_len ==
-              extent.vaddr;
-      if (adjacent) {
-        pieces.back().iov_len += extent.size();
-      } else {
-        pieces.push_back({reinterpret_cast<void*>(extent.vaddr), extent.size()});
-      }
-      bytes += extent.size();
-    }
-    process::CallList& calls = runner.room_for(1, pieces.size() * sizeof(iovec));
-    const RemotePtr list = calls.data(std::as_bytes(std::span(pieces)));
-    runner.expect(static_cast<std::int64_t>(bytes));
-    calls.call(SYS_preadv, {core, list, pieces.size(), offset, 0}, "read pages from the image");
-    progress.advance(bytes, "restart");
+  for (const Area& area : process.areas()) {
+    if (area.protection() != PROT_NONE || !has_extents(area, table)) continue;
+    runner.call(SYS_mprotect, {area.start(), area.end() - area.start(), PROT_READ | PROT_WRITE},
+                describe(area, "open"));
   }
   runner.flush();
+}
+
+// The pages of some extents, of which neighbours in the file often are neighbours in memory too.
+void put_pages(pid_t pid, const image::PageBatch& batch) {
+  std::vector<iovec> places;
+  std::uint64_t end = 0;
+  for (const image::PageExtent& extent : batch.extents) {
+    if (!places.empty() && extent.vaddr == end) {
+      places.back().iov_len += extent.size();
+    } else {
+      places.push_back({reinterpret_cast<void*>(extent.vaddr), extent.size()});
+    }
+    end = extent.end();
+  }
+  process::scatter_memory(pid, batch.bytes, places);
 }
 
 void advise(BatchRunner& runner, const Area& area, bool wanted, int advice, const char* name) {
@@ -256,24 +248,12 @@ void map_areas(process::HeldProcess& husk, const snapshot::Process& process,
 }
 
 void load_pages(process::HeldProcess& husk, const snapshot::Process& process,
-                const image::Image& image, base::Progress& progress) {
-  const image::ExtentTable table = image.extents(process);
-  if (table.extents.empty()) return;
-  // Pages of areas that may not be touched at all (PROT_NONE) need it for the moment.
-  BatchRunner runner(*husk.agent);
-  auto extent = table.extents.begin();
-  for (const Area& area : process.areas()) {
-    while (extent != table.extents.end() && extent->vaddr < area.start()) ++extent;
-    const bool has_pages = extent != table.extents.end() && extent->vaddr < area.end();
-    if (!has_pages || area.protection() != PROT_NONE) continue;
-    runner.call(SYS_mprotect, {area.start(), area.end() - area.start(), PROT_READ | PROT_WRITE},
-                describe(area, "open"));
-  }
-  runner.flush();
-  const base::UniqueFd core = image.core(process);
-  const int fd = husk.agent->give_fd_anywhere(core.get());
-  load_extents(*husk.agent, fd, table.extents, progress);
-  husk.agent->call(SYS_close, {fd}, "close the image");
+                const image::Image& image, base::Progress& progress, unsigned workers) {
+  image::ExtentTable table = image.extents(process);
+  open_closed_areas(*husk.agent, process, table);
+  image::read_pages(
+      image, process, std::move(table.extents), progress, workers,
+      [&husk](const image::PageBatch& batch) { put_pages(husk.memory_pid(), batch); });
 }
 
 void finish_areas(process::HeldProcess& husk, const snapshot::Process& process,

@@ -17,9 +17,10 @@ void map_areas(process::HeldProcess& husk, const snapshot::Process& process,
                const image::Image& image, resource::RestoreState& state,
                const std::vector<ParkedArea>& parked);
 
-// Reads the process's pages from the image into place, in the process itself.
+// Reads the process's pages from the image, verifies them, and writes them into place, by `workers`
+// threads: most of the time goes into the kernel's making of new pages.
 void load_pages(process::HeldProcess& husk, const snapshot::Process& process,
-                const image::Image& image, base::Progress& progress);
+                const image::Image& image, base::Progress& progress, unsigned workers);
 
 // Final protections, advice, locks, guards, and the layout that /proc shows (brk, stack, exe ...).
 // `warnings`: what this host did not allow and the program will hardly notice.

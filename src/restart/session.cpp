@@ -92,9 +92,10 @@ void Session::look() {
                       finding.remedy);
   }
   state_.model = &model();
-  // Every byte is checked while the processes are built up; nothing runs before it is done.
+  // Pages are checked as they are loaded, all else while the processes are built up; nothing runs
+  // before it is done.
   verification_ = std::async(std::launch::async, [this] {
-    image::verify(*image_, verify_progress_, image::VerifyDepth::everything, 1);
+    image::verify(*image_, verify_progress_, image::VerifyDepth::contents, 1);
   });
 }
 
@@ -136,12 +137,13 @@ void Session::open() {
 void Session::load() {
   base::fault_point("restart.load");
   std::mutex warnings_lock;
+  const unsigned workers = tree_->husks().size() > 1 ? 1 : std::thread::hardware_concurrency();
   for_each_living([&](Husk& husk) {
     process::Batch early(*husk.agent);
     resource::restore_process_early(early, *husk.model);
     early.run();
     map_areas(husk.held, *husk.model, *image_, state_, parked_);
-    load_pages(husk.held, *husk.model, *image_, progress_);
+    load_pages(husk.held, *husk.model, *image_, progress_, workers);
     std::vector<std::string> warnings;
     finish_areas(husk.held, *husk.model, warnings);
     const std::lock_guard lock(warnings_lock);
