@@ -7,6 +7,8 @@
 #include <array>
 #include <atomic>
 #include <chrono>
+#include <condition_variable>
+#include <mutex>
 #include <thread>
 
 #include "base/error.h"
@@ -36,13 +38,16 @@ class Reporter {
  public:
   Reporter(int fd, base::Progress& progress)
       : thread_([fd, &progress](const std::stop_token& stop) {
+          std::mutex lock;
+          std::condition_variable_any told_to_stop;
           while (!stop.stop_requested()) {
             control::Reply reply;
             reply.mutable_progress()->set_bytes_done(progress.bytes_done);
             reply.mutable_progress()->set_bytes_total(progress.bytes_total);
             reply.mutable_progress()->set_phase(control::Progress::WRITING);
             if (!tell(fd, reply)) progress.cancelled = true;
-            std::this_thread::sleep_for(report_every);
+            std::unique_lock held(lock);
+            told_to_stop.wait_for(held, stop, report_every, [] { return false; });
           }
         }) {}
 
