@@ -6,7 +6,7 @@ usage: cycle.py [PROGRAM...] [--seed N] [--cycles N] [--only root|user]
 """
 # ctest-for-each: tokens tokens_5000 registers vfork_loop forkstorm static_glibc static_musl python go rust java
 # ctest-for-each: node perl sh_dash sh_bash mawk gawk pipeline sqlite cproject compress
-# ctest: TIMEOUT 900 PROCESSORS 2
+# ctest: TIMEOUT 900 PROCESSORS 2 COST 100
 
 import disturbed
 from disturbed import DisturbedTest

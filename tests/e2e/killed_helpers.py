@@ -2,7 +2,7 @@
 """What torpor has made is killed instead of torpor itself: a husk at every step of a restart, a frozen
 copy while it is written, a process with the agent in it at every step of a checkpoint. It is noticed,
 said, and nothing stays behind."""
-# ctest: TIMEOUT 600 PROCESSORS 2
+# ctest: TIMEOUT 600 PROCESSORS 2 COST 100
 
 import contextlib
 import hashlib

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Checkpoints of a program whose processes are born, execute others and die all the time, and of one
 that ends meanwhile: each is taken, or nothing has happened; the program notices neither."""
-# ctest: TIMEOUT 600 PROCESSORS 2
+# ctest: TIMEOUT 600 PROCESSORS 2 COST 100
 
 import os
 import signal

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """torpor fails, finds the disk full or is killed at every step of a checkpoint: the program goes on as
 if nothing had been, every image that can be seen is sound, and nothing stays behind."""
-# ctest: TIMEOUT 900 PROCESSORS 2
+# ctest: TIMEOUT 900 PROCESSORS 2 COST 100
 
 import os
 import signal

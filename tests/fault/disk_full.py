@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Too little room for an image, at every size of it: the checkpoint fails with a clear message, the
 program goes on, the last image is as good as before."""
-# ctest: TIMEOUT 900 PROCESSORS 2
+# ctest: TIMEOUT 900 PROCESSORS 2 COST 100
 
 import ctypes
 import os

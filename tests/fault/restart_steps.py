@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """torpor fails, finds the disk full or is killed at every step of a restart: nothing of the program has
 run, nothing of it stays behind, and the image is as good as before."""
-# ctest: TIMEOUT 900 PROCESSORS 2
+# ctest: TIMEOUT 900 PROCESSORS 2 COST 100
 
 import contextlib
 import hashlib
