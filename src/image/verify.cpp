@@ -42,6 +42,15 @@ std::vector<Batch> in_batches(std::span<const PageExtent> by_offset) {
   return batches;
 }
 
+void verify_extent(std::span<const std::byte> pages, const PageExtent& extent,
+                   const std::string& name, std::int32_t pid) {
+  if (checksum(pages) == extent.checksum) return;
+  throw_bad_image(name,
+                  fmt::format("damaged: {} pages of process {} at address {:#x} (offset {}) do "
+                              "not fit their checksum",
+                              extent.pages, pid, extent.vaddr, extent.file_offset));
+}
+
 class PageVerifier {
  public:
   PageVerifier(int fd, std::string name, std::int32_t pid, base::Progress& progress,
@@ -146,22 +155,6 @@ class ImageVerifier {
 };
 
 }  // namespace
-
-void verify_extent(std::span<const std::byte> pages, const PageExtent& extent,
-                   const std::string& name, std::int32_t pid) {
-  if (checksum(pages) == extent.checksum) return;
-  throw_bad_image(name,
-                  fmt::format("damaged: {} pages of process {} at address {:#x} (offset {}) do "
-                              "not fit their checksum",
-                              extent.pages, pid, extent.vaddr, extent.file_offset));
-}
-
-void verify_extents(std::span<const std::byte> core, std::span<const PageExtent> extents,
-                    const std::string& name, std::int32_t pid) {
-  for (const PageExtent& extent : extents) {
-    verify_extent(core.subspan(extent.file_offset, extent.size()), extent, name, pid);
-  }
-}
 
 void verify_process(const Image& image, const Process& process, base::Progress& progress,
                     VerifyDepth depth, unsigned workers) {

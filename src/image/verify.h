@@ -42,14 +42,4 @@ void read_pages(const Image& image, const snapshot::Process& process,
                 std::vector<PageExtent> extents, base::Progress& progress, unsigned workers,
                 const UsePages& use);
 
-// For who has the whole file. `core` is the whole core file in memory, `extents` of
-// the same process, whose bounds were checked by Image::extents. `name` is the core file's. Throws
-// Error bad_image. May run in several threads on different parts of the table.
-void verify_extents(std::span<const std::byte> core, std::span<const PageExtent> extents,
-                    const std::string& name, std::int32_t pid);
-
-// The same for one extent whose pages have been read into `pages` (extent.size() bytes).
-void verify_extent(std::span<const std::byte> pages, const PageExtent& extent,
-                   const std::string& name, std::int32_t pid);
-
 }  // namespace torpor::image

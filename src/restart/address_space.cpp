@@ -227,9 +227,8 @@ void set_layout(process::AgentClient& agent, const snapshot::MemoryLayout& layou
 }  // namespace
 
 void map_areas(process::HeldProcess& husk, const snapshot::Process& process,
-               const image::Image& image, resource::RestoreState& state,
+               const image::ExtentTable& table, resource::RestoreState& state,
                const std::vector<ParkedArea>& parked) {
-  const image::ExtentTable table = image.extents(process);
   BatchRunner runner(*husk.agent);
   MappedFiles files(runner, *husk.agent, state);
   move_vdso(runner, process, parked);
@@ -248,8 +247,8 @@ void map_areas(process::HeldProcess& husk, const snapshot::Process& process,
 }
 
 void load_pages(process::HeldProcess& husk, const snapshot::Process& process,
-                const image::Image& image, base::Progress& progress, unsigned workers) {
-  image::ExtentTable table = image.extents(process);
+                const image::Image& image, image::ExtentTable table, base::Progress& progress,
+                unsigned workers) {
   open_closed_areas(*husk.agent, process, table);
   image::read_pages(
       image, process, std::move(table.extents), progress, workers,

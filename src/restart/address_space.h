@@ -11,16 +11,17 @@
 
 namespace torpor::restart {
 
-// Maps every area at its address, empty. Areas whose pages will be loaded can be written for now.
-// Throws Error naming the area and its file.
+// Maps every area at its address, empty. `table`: the process's (Image::extents). Areas whose pages
+// will be loaded can be written for now. Throws Error naming the area and its file.
 void map_areas(process::HeldProcess& husk, const snapshot::Process& process,
-               const image::Image& image, resource::RestoreState& state,
+               const image::ExtentTable& table, resource::RestoreState& state,
                const std::vector<ParkedArea>& parked);
 
 // Reads the process's pages from the image, verifies them, and writes them into place, by `workers`
 // threads: most of the time goes into the kernel's making of new pages.
 void load_pages(process::HeldProcess& husk, const snapshot::Process& process,
-                const image::Image& image, base::Progress& progress, unsigned workers);
+                const image::Image& image, image::ExtentTable table, base::Progress& progress,
+                unsigned workers);
 
 // Final protections, advice, locks, guards, and the layout that /proc shows (brk, stack, exe ...).
 // `warnings`: what this host did not allow and the program will hardly notice.

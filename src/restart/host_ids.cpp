@@ -2,13 +2,15 @@
 
 #include <linux/capability.h>
 #include <signal.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstdint>
 #include <set>
 
-#include "process/raw_process.h"
+#include "process/proc_status.h"
 
 namespace torpor::restart {
 namespace {
@@ -33,12 +35,8 @@ std::set<pid_t> ids_of(const snapshot::Computation& model) {
 }  // namespace
 
 bool may_choose_ids() {
-  __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
-  std::array<__user_cap_data_struct, 2> data{};
-  if (process::get_capabilities(&header, data.data()) != 0) return false;
-  const auto has = [&data](unsigned capability) {
-    return (data[capability / 32].effective >> (capability % 32) & 1) != 0;
-  };
+  const std::uint64_t effective = process::read_status(::getpid()).cap_eff;
+  const auto has = [effective](unsigned capability) { return (effective >> capability & 1) != 0; };
   return has(CAP_SYS_ADMIN) || has(CAP_CHECKPOINT_RESTORE);
 }
 

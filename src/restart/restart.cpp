@@ -26,8 +26,6 @@ Restarted run_steps(Session& session) {
 
 Restarted run(const Request& request, base::Progress& progress) {
   const image::FileSizeSignalGuard guard;  // what is too large is an error, not our end
-  Request with_namespace = request;
-  with_namespace.identity = Identity::name_space;
   {
     Session session(request, progress);
     try {
@@ -37,6 +35,8 @@ Restarted run(const Request& request, base::Progress& progress) {
       if (error.code() != base::ErrorCode::conflict || !session.may_take_namespace()) throw;
     }
   }
+  Request with_namespace = request;
+  with_namespace.identity = Identity::name_space;
   Session session(with_namespace, progress);
   return run_steps(session);
 }

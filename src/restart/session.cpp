@@ -142,8 +142,9 @@ void Session::load() {
     process::Batch early(*husk.agent);
     resource::restore_process_early(early, *husk.model);
     early.run();
-    map_areas(husk.held, *husk.model, *image_, state_, parked_);
-    load_pages(husk.held, *husk.model, *image_, progress_, workers);
+    image::ExtentTable table = image_->extents(*husk.model);
+    map_areas(husk.held, *husk.model, table, state_, parked_);
+    load_pages(husk.held, *husk.model, *image_, std::move(table), progress_, workers);
     std::vector<std::string> warnings;
     finish_areas(husk.held, *husk.model, warnings);
     const std::lock_guard lock(warnings_lock);

@@ -40,11 +40,15 @@ class Identity(FaultTest):
         ids = [steady.process.pid]
         for pid in steady.output.ready:
             ids += [int(tid) for tid in os.listdir(f"/proc/{pid}/task")]
+        return ids, self.save_and_end(steady, ids)
+
+    def save_and_end(self, steady, ids: list[int]) -> int:
+        """The last step that it printed."""
         self.torpor_ok("checkpoint", self.NAME, "--kill")
         self.wait(steady.process)
         steady.output.thread.join(torpor_testing.PATIENCE)
         wait_until(lambda: not any(map(is_taken, ids)), "all of its ids are free")
-        return ids, steady.output.last
+        return steady.output.last
 
     def assert_goes_on(self, steady, last: int) -> None:
         self.assertEqual(steady.output.first, last + 1)
@@ -57,7 +61,7 @@ class Identity(FaultTest):
     # --- as root
 
     def root_only(self) -> None:
-        if self.uid is not None or os.geteuid() != 0:
+        if not self.is_root():
             self.skipTest("only root may choose ids on the host")
 
     def test_free_ids_on_the_host(self):
@@ -77,11 +81,7 @@ class Identity(FaultTest):
         for _ in range(5):
             steady = self.bring_back(self.NAME)
             self.assertEqual(steady.output.first, last + 1)
-            self.torpor_ok("checkpoint", self.NAME, "--kill")
-            self.wait(steady.process)
-            steady.output.thread.join(torpor_testing.PATIENCE)
-            last = steady.output.last
-            wait_until(lambda: not any(map(is_taken, ids)), "all of its ids are free")
+            last = self.save_and_end(steady, ids)
         steady = self.bring_back(self.NAME)
         self.assertEqual(self.pid_of_restarted(), ids[1])
         self.assert_goes_on(steady, last)
@@ -109,7 +109,7 @@ class Identity(FaultTest):
     # --- as an ordinary user
 
     def test_no_ids_of_the_host_for_users(self):
-        if self.uid is None and os.geteuid() == 0:
+        if self.is_root():
             self.skipTest("root may")
         ids, last = self.image_of_launched()
         done = self.torpor("restart", self.NAME, "--identity", "host")

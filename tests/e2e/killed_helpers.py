@@ -14,7 +14,7 @@ import subprocess
 import time
 
 import torpor_testing
-from faults import CHECKPOINT_STEPS, NOT_FOUND, PROGRAM_GONE, RESTART_STEPS, FaultTest
+from faults import CHECKPOINT_STEPS, IO, NOT_FOUND, PROGRAM_GONE, RESTART_STEPS, FaultTest
 from torpor_testing import descendants, is_alive, wait_until
 
 PAUSE = 0.2  # of a fault point
@@ -84,11 +84,11 @@ class KilledHelpers(FaultTest):
         return {path.name: hashlib.sha256(path.read_bytes()).hexdigest()
                 for path in self.image_path(1).iterdir()}
 
-    def failure_of(self, process: subprocess.Popen) -> int:
+    def failure_of(self, process: subprocess.Popen, what: str = r"\S") -> int:
         """The exit code of a torpor that has to say what it failed of."""
         errors = process.communicate(timeout=60)[1].decode()
         self.assertIn(process.returncode, DOCUMENTED, errors)
-        self.assertRegex(errors, r"(?m)^torpor: \S")
+        self.assertRegex(errors, r"(?m)^torpor: " + what)
         return process.returncode
 
     def test_husk(self):
@@ -109,21 +109,23 @@ class KilledHelpers(FaultTest):
         self.assert_nothing_left(step)
 
     def test_frozen_copy(self):
-        """The program itself goes on, and no image is made of what there was."""
+        """By the kernel that has no memory left, say. The program itself goes on, and no image is made of
+        what there was."""
         steady = self.start_steady("--mib", "8")
-        self.checkpoint_ok(steady)
+        first = self.checkpoint_ok(steady)
         for step in FROZEN_STEPS:
             with self.case(step):
                 before = self.pictures(steady)
                 words = ("checkpoint", str(steady.pid), "--name", self.NAME, "--keep", "9")
                 process = self.kill_one(f"checkpoint.{step}:pause", words, frozen_copies, 2, 0)
                 known = self.generations()
-                self.failure_of(process)
+                self.assertEqual(self.failure_of(process, r"the copy of process \d+ was killed"), IO)
                 self.assert_unharmed(steady, before, step)
                 self.assertEqual(self.generations(), known)
         steady.end()
         self.assert_images_sound(1)
         self.assert_nothing_left()
+        self.assert_restarts(f"{self.NAME}@1", *first)
 
     def test_process_with_the_agent(self):
         for step in LIVING_STEPS:

@@ -4,7 +4,6 @@ if nothing had been, every image that can be seen is sound, and nothing stays be
 # ctest: TIMEOUT 900 PROCESSORS 2 COST 100
 
 import os
-import signal
 import time
 
 import faults
@@ -78,27 +77,6 @@ class CheckpointSteps(FaultTest):
         self.assert_nothing_left()
         self.assert_restarts(self.NAME, *last)
         self.assertLessEqual(first[0], last[0])
-
-
-    def test_copy_is_killed(self):
-        """The copy of the memory that is being written, by the kernel that has no memory left, say."""
-        steady = self.start_steady("--mib", "4")
-        first = self.checkpoint_ok(steady)
-        before = self.pictures(steady)
-        checkpoint = self.start_torpor("checkpoint", steady.pid, "--name", self.NAME,
-                                       env=self.with_fault("checkpoint.write:pause"))
-        torpor_testing.wait_until(self.leftovers, "there is a copy")
-        time.sleep(0.05)  # all are there, and the pause goes on
-        for line in self.leftovers():
-            os.kill(int(line.split()[0]), signal.SIGKILL)
-        errors = checkpoint.communicate(timeout=60)[1].decode()
-        self.assertEqual(checkpoint.returncode, IO, errors)
-        self.assertRegex(errors, r"(?m)^torpor: the copy of process \d+ was killed")
-        self.assertEqual(self.generations(), ["1"])
-        self.assert_unharmed(steady, before)
-        self.assert_nothing_left()
-        steady.end()
-        self.assert_restarts(self.NAME, *first)
 
 
 class SupervisorSteps(FaultTest):

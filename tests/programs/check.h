@@ -100,19 +100,18 @@ static inline void nap_ms(long long milliseconds) {
   sleep_until(now_ns() + milliseconds * MILLISECOND);
 }
 
-/* The value after `name` on the command line, else `fallback`. */
-static inline double option(int argc, char** argv, const char* name, double fallback) {
-  for (int i = 1; i + 1 < argc; ++i)
-    if (strcmp(argv[i], name) == 0) return strtod(argv[i + 1], NULL);
-  return fallback;
-}
-
-/* The same for a text. */
+/* The word after `name` on the command line, else `fallback`. */
 static inline const char* text_option(int argc, char** argv, const char* name,
                                       const char* fallback) {
   for (int i = 1; i + 1 < argc; ++i)
     if (strcmp(argv[i], name) == 0) return argv[i + 1];
   return fallback;
+}
+
+/* The same for a number. */
+static inline double option(int argc, char** argv, const char* name, double fallback) {
+  const char* word = text_option(argc, argv, name, NULL);
+  return word ? strtod(word, NULL) : fallback;
 }
 
 /* The monotonic time at which the program has to end: now and --seconds (3). */

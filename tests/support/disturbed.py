@@ -20,12 +20,9 @@ import time
 import unittest
 
 import torpor_testing
-from torpor_testing import TorporTest, descendants, is_alive
+from torpor_testing import NOT_FOUND, PROGRAM_GONE, REFUSED, TorporTest, descendants, is_alive
 
-REFUSED = 101         # torpor: the program has something that cannot be saved
 SKIPPED = 77          # exit status of a program, or of a test, that this host has nothing for
-NOT_THERE = 102       # torpor: no such computation
-PROGRAM_GONE = 107    # torpor: it ended meanwhile
 UNDISTURBED_PATIENCE = 300.0  # seconds that it may take undisturbed
 END_PATIENCE = 90.0   # seconds that a program may take longer than undisturbed
 REFUSED_TRIES = 5
@@ -161,10 +158,6 @@ class DisturbedTest(TorporTest):
                 print(f"--- kept: {kept}", file=sys.stderr)
         super().tearDown()
 
-    def is_root(self) -> bool:
-        """Torpor and the program run as root."""
-        return self.uid is None and os.geteuid() == 0
-
     def standard_errors(self) -> str:
         texts = [path.read_text(errors="replace")[-4000:] for path in self.directory.glob("*.err")]
         return "\n".join(texts)
@@ -224,7 +217,7 @@ class DisturbedTest(TorporTest):
             if done.returncode != REFUSED or "when the program has read" not in done.stderr:
                 break
             time.sleep(self.random.uniform(0, 0.2))  # as torpor said
-        if done.returncode in (NOT_THERE, PROGRAM_GONE) and self.ends_by_itself(process):
+        if done.returncode in (NOT_FOUND, PROGRAM_GONE) and self.ends_by_itself(process):
             return False
         self.assertEqual(done.returncode, 0, f"checkpoint {words}: {done.stdout}{done.stderr}")
         return True

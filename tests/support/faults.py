@@ -14,12 +14,11 @@ import subprocess
 import threading
 import time
 
-from torpor_testing import (PATIENCE, TorporTest, descendants, describe_process, is_alive,
-                            known_children, reap_orphans, wait_until)
+from torpor_testing import (  # the exit codes for the tests, too
+    BAD_IMAGE, CONFLICT, HOST_LACKS, INTERNAL, IO, NOT_FOUND, PATIENCE, PERMISSION, PROGRAM_GONE,
+    REFUSED, TIMEOUT, TorporTest, descendants, describe_process, is_alive, known_children,
+    reap_orphans, wait_until)
 
-# Exit codes, of src/base/error.h.
-REFUSED, NOT_FOUND, PERMISSION, BAD_IMAGE, IO = 101, 102, 103, 104, 105
-HOST_LACKS, PROGRAM_GONE, CONFLICT, TIMEOUT, INTERNAL = 106, 107, 108, 109, 110
 KILLED = -signal.SIGKILL
 
 CHECKPOINT_STEPS = ("look", "stop", "enter", "capture", "copy", "snapshot", "leave", "resume",

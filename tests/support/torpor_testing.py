@@ -29,6 +29,11 @@ PATIENCE = 30.0       # seconds until something that has to happen counts as not
 PR_SET_CHILD_SUBREAPER = 36
 
 
+# Exit codes, of src/base/error.h.
+REFUSED, NOT_FOUND, PERMISSION, BAD_IMAGE, IO = 101, 102, 103, 104, 105
+HOST_LACKS, PROGRAM_GONE, CONFLICT, TIMEOUT, INTERNAL = 106, 107, 108, 109, 110
+
+
 def become_subreaper() -> None:
     """Everything that is orphaned below us comes to us, and so can be found."""
     if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
@@ -289,6 +294,10 @@ class TorporTest(unittest.TestCase):
             if not left or time.monotonic() > deadline:
                 return left
             time.sleep(0.02)
+
+    def is_root(self) -> bool:
+        """Torpor and the program run as root."""
+        return self.uid is None and os.geteuid() == 0
 
     # --- running things
 
