@@ -150,9 +150,8 @@ void Session::enter() {
 void Session::enter_all() {
   for (process::StoppedProcess& stopped : tree_->processes()) {
     Member& member = members_.emplace_back();
-    member.held.pid = stopped.pid;
-    member.held.seen_pid = innermost(process::read_status(stopped.pid).nspid, stopped.pid);
-    member.held.stopped = &stopped;
+    member.held =
+        process::hold(stopped, innermost(process::read_status(stopped.pid).nspid, stopped.pid));
     state_.processes[stopped.pid] = &member.held;
     if (stopped.zombie) continue;
     resource::keep_calls_alive(member.held, waits_, interrupted_ns_);
@@ -179,13 +178,13 @@ void Session::capture_tree() {
     process.set_group(innermost(status.nspgid, stat.pgrp));
     process.set_session(innermost(status.nssid, stat.session));
     process.set_exit_signal(stat.exit_signal);
-    if (member.held.stopped->zombie) {
+    if (member.held.zombie) {
       process.set_state(snapshot::Process::ZOMBIE);
       process.set_exit_status(stat.exit_code);
-    } else if (member.held.stopped->stop_signal() != 0) {
+    } else if (member.held.stop_signal != 0) {
       process.set_state(snapshot::Process::STOPPED);
       process.mutable_attributes()->set_stop_signal(
-          static_cast<std::uint32_t>(member.held.stopped->stop_signal()));
+          static_cast<std::uint32_t>(member.held.stop_signal));
       process.mutable_attributes()->set_stop_collected(stat.exit_code == 0);
     }
     if (member.held.pid == request_.root) {
@@ -231,7 +230,7 @@ void Session::capture() {
   capture_clocks();
   std::vector<process::HeldProcess*> held;
   for (Member& member : members_) {
-    if (member.held.stopped->zombie) continue;
+    if (member.held.zombie) continue;
     capture_member(member);
     held.push_back(&member.held);
   }
@@ -242,7 +241,7 @@ void Session::copy() {
   base::fault_point("checkpoint.copy");
   resource::copy_mapped_shared_memories(state_);
   for (Member& member : members_) {
-    if (member.held.stopped->zombie) continue;
+    if (member.held.zombie) continue;
     process::ProcessPageSource source(member.held.memory_pid());
     for (const snapshot::Area& area : model_of(member).areas()) {
       if (!resource::must_copy_in_pause(area)) continue;
@@ -260,7 +259,7 @@ void Session::snapshot() {
       if (model_of(member).attributes().child_subreaper()) paused.emplace_back(*member.held.agent);
     }
     for (Member& member : members_) {
-      if (!member.held.stopped->zombie) member.frozen.emplace(member.held, scope_.reaper);
+      if (!member.held.zombie) member.frozen.emplace(member.held, scope_.reaper);
     }
   } catch (const base::Error& error) {
     state_.warnings.push_back(
@@ -280,14 +279,14 @@ void Session::leave() {
 void Session::let_calls_age() {
   const std::int64_t now = base::clock_ns();
   for (Member& member : members_) {
-    if (member.held.stopped->zombie) continue;
+    if (member.held.zombie) continue;
     resource::let_calls_age(member.held, waits_, interrupted_ns_, now);
   }
 }
 
 void Session::resume() {
   const bool frozen = std::all_of(members_.begin(), members_.end(), [](const Member& m) {
-    return m.held.stopped->zombie || m.frozen.has_value();
+    return m.held.zombie || m.frozen.has_value();
   });
   if (!frozen) return;
   base::fault_point("checkpoint.resume");

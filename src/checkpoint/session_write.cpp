@@ -80,7 +80,7 @@ void Session::write_contents() {
 void Session::write() {
   base::fault_point("checkpoint.write");
   for (Member& member : members_) {
-    if (!member.held.stopped->zombie) write_member(member);
+    if (!member.held.zombie) write_member(member);
   }
   write_contents();
 }

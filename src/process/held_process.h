@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "process/agent_client.h"
+#include "process/stopped_thread.h"
 #include "process/stopped_tree.h"
 
 namespace torpor::process {
@@ -13,18 +14,27 @@ namespace torpor::process {
 struct HeldProcess {
   pid_t pid = 0;       // in our own pid namespace
   pid_t seen_pid = 0;  // as the process sees itself
-  // Its threads, stopped. Null while it is a husk that a restart builds up.
+
+  // ---- what a checkpoint reads, however the threads were stopped; a husk has none of it
+  bool zombie = false;                  // no thread left
+  bool leader_dead = false;             // the leader has exited, others have not
+  int stop_signal = 0;                  // of the group stop that it is in, or 0
+  std::vector<StoppedThread*> threads;  // the living ones; the leader first if it lives
+  // Of each of them, in order: see answers_of() (thread_answers.h).
+  std::vector<agent::ThreadAnswers> answers;
+
+  // As ptrace holds them; null where a signal stopped them, and in a husk.
   StoppedProcess* stopped = nullptr;
   // Null for a zombie, and in a dry pass.
   AgentClient* agent = nullptr;
 
-  // Of each thread of `stopped`, in order, once answers_of() (thread_answers.h) has asked for them.
-  std::vector<agent::ThreadAnswers> answers;
-
-  // See StoppedProcess::memory_pid().
+  // The id by which /proc and process_vm_readv find its memory: a leader that has exited has none.
   [[nodiscard]] pid_t memory_pid() const {
-    return stopped != nullptr ? stopped->memory_pid() : pid;
+    return leader_dead && !threads.empty() ? threads.front()->tid() : pid;
   }
 };
+
+// One that ptrace holds; `stopped` and its threads must stay where they are.
+HeldProcess hold(StoppedProcess& stopped, pid_t seen_pid);
 
 }  // namespace torpor::process

@@ -7,7 +7,7 @@
 
 namespace torpor::process {
 
-Registers outside_critical_section(const Tracee& thread, const Registers& registers) {
+Registers outside_critical_section(const StoppedThread& thread, const Registers& registers) {
   const RseqConfiguration rseq = thread.rseq();
   if (rseq.address == 0) return registers;
   const auto area = base::RemotePtr(rseq.address);

@@ -24,29 +24,29 @@ long request(int number, pid_t tid, std::uint64_t address, void* data) {
 
 }  // namespace
 
-SeccompProgram read_filter(const Tracee& thread, std::uint32_t index) {
+SeccompProgram read_filter(pid_t tid, std::uint32_t index) {
   std::array<sock_filter, BPF_MAXINSNS> instructions;
-  const long count = request(PTRACE_SECCOMP_GET_FILTER, thread.tid(), index, instructions.data());
+  const long count = request(PTRACE_SECCOMP_GET_FILTER, tid, index, instructions.data());
   if (count < 0) {
     if (errno == ENOENT) {
       throw base::Error(base::ErrorCode::not_found,
-                        fmt::format("thread {} has no seccomp filter {}", thread.tid(), index));
+                        fmt::format("thread {} has no seccomp filter {}", tid, index));
     }
-    base::throw_system("cannot read seccomp filter {} of thread {}", index, thread.tid());
+    base::throw_system("cannot read seccomp filter {} of thread {}", index, tid);
   }
   SeccompProgram program;
   program.instructions.assign(reinterpret_cast<const char*>(instructions.data()),
                               static_cast<std::size_t>(count) * sizeof(sock_filter));
   __ptrace_seccomp_metadata metadata{.filter_off = index, .flags = 0};
-  if (request(PTRACE_SECCOMP_GET_METADATA, thread.tid(), sizeof(metadata), &metadata) > 0) {
+  if (request(PTRACE_SECCOMP_GET_METADATA, tid, sizeof(metadata), &metadata) > 0) {
     program.flags = metadata.flags;
   }
   return program;
 }
 
-bool dispatches_system_calls(const Tracee& thread) {
+bool has_dispatch(pid_t tid) {
   DispatchConfiguration configuration{};
-  if (request(kGetDispatch, thread.tid(), sizeof(configuration), &configuration) != 0) return false;
+  if (request(kGetDispatch, tid, sizeof(configuration), &configuration) != 0) return false;
   constexpr std::uint64_t kOff = 0;  // PR_SYS_DISPATCH_OFF
   return configuration.mode != kOff;
 }

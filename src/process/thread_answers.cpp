@@ -175,6 +175,11 @@ void check(const agent::ThreadAnswers& answers, pid_t tid) {
 
 std::span<const agent::ThreadAnswers> answers_of(HeldProcess& held) {
   if (held.answers.empty()) {
+    if (held.stopped == nullptr) {
+      throw base::Error(
+          base::ErrorCode::internal,
+          fmt::format("the threads of process {} have not told of themselves", held.pid));
+    }
     std::vector<agent::ThreadAnswers> answers = Probing(held).ask();
     for (std::size_t i = 0; i < answers.size(); ++i) {
       check(answers[i], held.stopped->threads[i].tid());

@@ -9,9 +9,10 @@
 
 namespace torpor::process {
 
-// Of each of the stopped threads, in their order. The first time all of them are sent into the
-// agent together, and put back; later the same answers are given. Should we be killed meanwhile,
-// they return by themselves. Throws Error: program_gone, timeout, or what a thread's own call says.
+// Of each of the stopped threads, in their order: held.answers. Where these are not there yet,
+// threads that ptrace holds are all sent into the agent together, and put back. Should we be killed
+// meanwhile, they return by themselves. Throws Error: program_gone, timeout, or what a thread's own
+// call says.
 std::span<const agent::ThreadAnswers> answers_of(HeldProcess& held);
 
 }  // namespace torpor::process

@@ -14,6 +14,7 @@
 
 #include "base/error.h"
 #include "process/proc_status.h"
+#include "process/seccomp_filters.h"
 
 namespace torpor::process {
 namespace {
@@ -70,7 +71,8 @@ std::optional<Tracee> Tracee::seize(pid_t pid, pid_t tid, unsigned long options)
 }
 
 Tracee::Tracee(Tracee&& other) noexcept
-    : pid_(other.pid_),
+    : StoppedThread(other),
+      pid_(other.pid_),
       tid_(other.tid_),
       state_(other.state_),
       stop_signal_(other.stop_signal_),
@@ -325,6 +327,12 @@ RseqConfiguration Tracee::rseq() const {
       trace(PTRACE_GET_RSEQ_CONFIGURATION, tid_, as_pointer(sizeof(configuration)), &configuration);
   if (got < 0) return {};
   return {configuration.rseq_abi_pointer, configuration.rseq_abi_size, configuration.signature};
+}
+
+bool Tracee::dispatches_system_calls() const { return has_dispatch(tid_); }
+
+SeccompProgram Tracee::seccomp_filter(std::uint32_t index) const {
+  return read_filter(tid_, index);
 }
 
 }  // namespace torpor::process

@@ -1,9 +1,7 @@
 // One thread of another process, held with ptrace.
 #pragma once
 
-#include <signal.h>
 #include <sys/types.h>
-#include <sys/user.h>
 
 #include <cstddef>
 #include <cstdint>
@@ -11,21 +9,14 @@
 #include <span>
 #include <vector>
 
+#include "process/stopped_thread.h"
+
 namespace torpor::process {
-
-using Registers = user_regs_struct;
-
-// Where a thread's restartable sequence is registered (rseq(2)); address 0 if it is not.
-struct RseqConfiguration {
-  std::uint64_t address = 0;
-  std::uint32_t length = 0;
-  std::uint32_t signature = 0;
-};
 
 // All calls must come from the thread that made the Tracee (ptrace(2)). The destructor detaches;
 // the kernel does the same if we die, and in both cases the thread goes on by itself, an
 // interrupted system call included.
-class Tracee {
+class Tracee : public StoppedThread {
  public:
   enum class State {
     running,
@@ -42,10 +33,10 @@ class Tracee {
   Tracee& operator=(Tracee&& other) noexcept;
   Tracee(const Tracee&) = delete;
   Tracee& operator=(const Tracee&) = delete;
-  ~Tracee();
+  ~Tracee() override;
 
-  [[nodiscard]] pid_t pid() const { return pid_; }
-  [[nodiscard]] pid_t tid() const { return tid_; }
+  [[nodiscard]] pid_t pid() const override { return pid_; }
+  [[nodiscard]] pid_t tid() const override { return tid_; }
   [[nodiscard]] State state() const { return state_; }
   // The signal of a group stop that the thread takes part in, or 0. Valid when stopped.
   [[nodiscard]] int stop_signal() const { return stop_signal_; }
@@ -75,15 +66,17 @@ class Tracee {
   void set_options(unsigned long options);
 
   // All below: only while stopped. They throw Error program_gone if the thread was killed.
-  [[nodiscard]] Registers registers() const;
-  void set_registers(const Registers& registers);
-  [[nodiscard]] std::vector<std::byte> extended_registers() const;  // NT_X86_XSTATE
+  [[nodiscard]] Registers registers() const override;
+  void set_registers(const Registers& registers) override;
+  [[nodiscard]] std::vector<std::byte> extended_registers() const override;  // NT_X86_XSTATE
   void set_extended_registers(std::span<const std::byte> state);
-  [[nodiscard]] std::uint64_t signal_mask() const;
+  [[nodiscard]] std::uint64_t signal_mask() const override;
   void set_signal_mask(std::uint64_t mask);
-  // Queued signals, oldest first; `shared`: those of the process (PTRACE_PEEKSIGINFO, Linux 3.10).
-  [[nodiscard]] std::vector<siginfo_t> pending_signals(bool shared) const;
-  [[nodiscard]] RseqConfiguration rseq() const;  // Linux 5.13; else none
+  // PTRACE_PEEKSIGINFO, Linux 3.10.
+  [[nodiscard]] std::vector<siginfo_t> pending_signals(bool shared) const override;
+  [[nodiscard]] RseqConfiguration rseq() const override;        // Linux 5.13; else none
+  [[nodiscard]] bool dispatches_system_calls() const override;  // Linux 6.4; else false
+  [[nodiscard]] SeccompProgram seccomp_filter(std::uint32_t index) const override;
 
  private:
   Tracee(pid_t pid, pid_t tid) : pid_(pid), tid_(tid) {}

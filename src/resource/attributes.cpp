@@ -99,12 +99,12 @@ void capture_attributes(process::HeldProcess& held, snapshot::Process& process) 
   capture_by_agent(*held.agent, saved);
   saved.set_command_name(thread_name(held.pid, held.pid));
   saved.set_oom_score_adj(read_oom_score_adj(held.pid));
-  saved.set_coredump_filter(read_coredump_filter(threads.front().tracee->tid()));
-  capture_context(held.pid, threads.front().tracee->tid(), *process.mutable_context());
+  saved.set_coredump_filter(read_coredump_filter(threads.front().stopped->tid()));
+  capture_context(held.pid, threads.front().stopped->tid(), *process.mutable_context());
   // Of each thread; but nobody gives threads different ones.
-  saved.set_personality(read_personality(held.pid, threads.front().tracee->tid()));
+  saved.set_personality(read_personality(held.pid, threads.front().stopped->tid()));
   for (const ThreadView& thread : threads) {
-    thread.saved->set_name(thread_name(held.pid, thread.tracee->tid()));
+    thread.saved->set_name(thread_name(held.pid, thread.stopped->tid()));
     thread.saved->set_parent_death_signal(thread.answers->parent_death_signal);
   }
   saved.set_parent_death_signal(threads.front().saved->parent_death_signal());

@@ -5,7 +5,6 @@
 #include <sys/syscall.h>
 
 #include "process/landlock.h"
-#include "process/seccomp_filters.h"
 #include "resource/refusals.h"
 
 namespace torpor::resource {
@@ -18,9 +17,9 @@ constexpr int kGetMemoryMerge = 68;  // PR_GET_MEMORY_MERGE, Linux 6.4
 constexpr int kGetCpuid = 0x1011;    // ARCH_GET_CPUID, Linux 4.12
 
 void check_dispatch(const process::HeldProcess& held, Obstacles& obstacles) {
-  for (const process::Tracee& thread : held.stopped->threads) {
-    if (!process::dispatches_system_calls(thread)) continue;
-    obstacles.push_back({true, held.pid, fmt::format("thread {}", thread.tid()),
+  for (const process::StoppedThread* thread : held.threads) {
+    if (!thread->dispatches_system_calls()) continue;
+    obstacles.push_back({true, held.pid, fmt::format("thread {}", thread->tid()),
                          "its system calls are dispatched to user space "
                          "(PR_SET_SYSCALL_USER_DISPATCH)",
                          "run the program without its emulator or sandbox"});

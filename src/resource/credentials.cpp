@@ -53,7 +53,7 @@ void capture_credentials(process::HeldProcess& held, snapshot::Process& process)
   std::string common;
   for (const ThreadView& thread : living_threads(held, process)) {
     snapshot::Credentials own =
-        credentials_from(process::read_status(held.pid, thread.tracee->tid()), ids);
+        credentials_from(process::read_status(held.pid, thread.stopped->tid()), ids);
     own.set_securebits(bits);
     const std::string bytes = own.SerializeAsString();
     if (!process.has_credentials()) {

@@ -42,7 +42,7 @@ class Capture {
   }
 
   void look(const process::HeldProcess& held) {
-    if (held.stopped != nullptr && held.stopped->zombie) return;
+    if (held.zombie) return;
     const auto process = by_seen_pid_.find(held.seen_pid);
     if (process == by_seen_pid_.end()) {
       throw Error(ErrorCode::internal, fmt::format("process {} is not in the model", held.pid));
@@ -111,9 +111,7 @@ class Capture {
   void look_at_table(const process::HeldProcess& held, const FdOwner& owner,
                      const snapshot::Process& process) {
     std::vector<pid_t> threads;
-    if (held.stopped != nullptr) {
-      for (const process::Tracee& thread : held.stopped->threads) threads.push_back(thread.tid());
-    }
+    for (const process::StoppedThread* thread : held.threads) threads.push_back(thread->tid());
     const auto parent = host_pid_.find(process.parent());
     const auto refusal =
         check_table(owner, threads, parent == host_pid_.end() ? 0 : parent->second);

@@ -7,9 +7,7 @@
 namespace torpor::resource {
 
 FdOwner owner_of(const process::HeldProcess& held) {
-  const process::StoppedProcess* stopped = held.stopped;
-  const bool ask_thread = stopped != nullptr && stopped->leader_dead && !stopped->threads.empty();
-  return {held.pid, ask_thread ? stopped->threads.front().tid() : held.pid, held.agent};
+  return {held.pid, held.memory_pid(), held.agent};
 }
 
 FdOwner owner_of(pid_t pid) {

@@ -18,7 +18,7 @@ struct FdOwner {
   process::AgentClient* agent = nullptr;
 };
 
-// A stopped process. None of its threads may be left out of held.stopped but the agent's own.
+// A stopped process. None of its threads may be left out of held.threads but the agent's own.
 FdOwner owner_of(const process::HeldProcess& held);
 // A running one.
 FdOwner owner_of(pid_t pid);

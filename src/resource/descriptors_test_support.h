@@ -87,7 +87,7 @@ class StoppedProgram {
     state.model = &model;
     for (process::StoppedProcess& stopped : tree_.processes()) {
       Member& member = members_.emplace_back();
-      member.held = {stopped.pid, stopped.pid, &stopped, nullptr, {}};
+      member.held = process::hold(stopped, stopped.pid);
       state.processes[stopped.pid] = &member.held;
       snapshot::Process& process = *model.add_processes();
       process.set_pid(stopped.pid);

@@ -26,8 +26,8 @@ class HeldChild {
       : tree_(process::StoppedTree::stop({.root = pid, .reaper = 0, .not_ours = {}}, 5000)) {
     process::StoppedProcess* stopped = tree_.find(pid);
     agent_ = process::InjectedAgent::enter(*stopped);
-    held_ = {
-        .pid = pid, .seen_pid = pid, .stopped = stopped, .agent = &agent_->client(), .answers = {}};
+    held_ = process::hold(*stopped, pid);
+    held_.agent = &agent_->client();
   }
   HeldChild(const HeldChild&) = delete;
   HeldChild& operator=(const HeldChild&) = delete;

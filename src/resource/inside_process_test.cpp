@@ -45,7 +45,8 @@ class HeldChild {
     static_cast<void>(::read(reader.get(), &byte, 1));
     tree_ = process::StoppedTree::stop({pid(), 0, {}}, 5000);
     agent_ = process::InjectedAgent::enter(*tree_->find(pid()));
-    held = {pid(), pid(), tree_->find(pid()), &agent_->client(), {}};
+    held = process::hold(*tree_->find(pid()), pid());
+    held.agent = &agent_->client();
   }
   HeldChild()
       : HeldChild([](const auto& ready) {

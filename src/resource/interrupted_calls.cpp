@@ -156,7 +156,7 @@ void shorten(process::Registers& registers, pid_t pid, const Timeout& timeout, s
   *argument_register(registers, timeout.timespec_argument) = place.address();
 }
 
-void keep_call_alive(process::Tracee& thread, WaitLog& log, std::int64_t stopped_ns) {
+void keep_call_alive(process::StoppedThread& thread, WaitLog& log, std::int64_t stopped_ns) {
   process::Registers registers = thread.registers();
   const auto number = static_cast<std::int64_t>(registers.orig_rax);
   if (static_cast<std::int64_t>(registers.rax) != -EINTR || !never_restarted(number)) return;
@@ -230,14 +230,13 @@ void look_at_waits(std::span<const pid_t> members, WaitLog& log) {
 }
 
 void keep_calls_alive(process::HeldProcess& held, WaitLog& log, std::int64_t stopped_ns) {
-  for (process::Tracee& thread : held.stopped->threads) {
-    keep_call_alive(thread, log, stopped_ns);
-  }
+  for (process::StoppedThread* thread : held.threads) keep_call_alive(*thread, log, stopped_ns);
 }
 
 void let_calls_age(process::HeldProcess& held, WaitLog& log, std::int64_t stopped_ns,
                    std::int64_t now_ns) {
-  for (process::Tracee& thread : held.stopped->threads) {
+  for (process::StoppedThread* const stopped : held.threads) {
+    process::StoppedThread& thread = *stopped;
     process::Registers registers = thread.registers();
     if (static_cast<std::int64_t>(registers.rax) != kRestartNoHand) continue;
     const auto number = static_cast<std::int64_t>(registers.orig_rax);
@@ -276,14 +275,14 @@ void let_saved_call_age(pid_t pid, snapshot::Thread& saved, std::int64_t elapsed
 void capture_interrupted_calls(process::HeldProcess& held, WaitLog& log, std::int64_t stopped_ns,
                                std::int64_t now_ns, snapshot::Process& process,
                                std::vector<std::string>& warnings) {
-  std::size_t index = held.stopped->leader_dead ? 1 : 0;
-  for (process::Tracee& tracee : held.stopped->threads) {
+  std::size_t index = held.leader_dead ? 1 : 0;
+  for (const process::StoppedThread* stopped : held.threads) {
     snapshot::Thread& thread = *process.mutable_threads(static_cast<int>(index++));
-    const process::Registers registers = tracee.registers();
+    const process::Registers registers = stopped->registers();
     if (static_cast<std::int64_t>(registers.rax) != kRestartBlock) continue;
     const auto number = static_cast<std::int64_t>(registers.orig_rax);
     const Arguments arguments = arguments_of(registers);
-    WaitLog::Wait& wait = wait_of(log, tracee.tid(), number, arguments, stopped_ns);
+    WaitLog::Wait& wait = wait_of(log, stopped->tid(), number, arguments, stopped_ns);
     const auto reported = reported_left(held.memory_pid(), wait.number, arguments);
     if (reported) wait.deadline_ns = stopped_ns + *reported;
     const auto left = time_left(held.memory_pid(), wait, now_ns);

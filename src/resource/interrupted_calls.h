@@ -21,6 +21,7 @@
 #include <vector>
 
 #include "process/held_process.h"
+#include "process/tracee.h"
 #include "proto/snapshot.pb.h"
 
 namespace torpor::resource {

@@ -16,7 +16,7 @@
 namespace torpor::resource {
 
 // Captures all of it. Everything is stopped and the agent is in the process. `process` holds a
-// Thread for every thread of `held.stopped` in the same order, after one for a dead leader, with
+// Thread for every thread of `held.threads` in the same order, after one for a dead leader, with
 // `tid` and `dead` set. Throws base::Error: refused for what check_stopped() finds, of which that
 // which is not fatal goes to `remarks`.
 void capture_process_state(process::HeldProcess& held, snapshot::Process& process,

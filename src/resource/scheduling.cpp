@@ -118,7 +118,7 @@ void capture_scheduling(process::HeldProcess& held, snapshot::Process& process) 
   const std::vector<std::byte> all = widest_affinity();
   const std::uint64_t usual_slice = process::read_scheduling(0).runtime;
   for (const ThreadView& thread : threads_with_answers(held, process)) {
-    const pid_t tid = thread.tracee->tid();
+    const pid_t tid = thread.stopped->tid();
     put_scheduling(process::read_scheduling(tid), usual_slice, *thread.saved->mutable_scheduling());
     const std::vector<std::byte> affinity = process::read_affinity(tid);
     if (!covers(affinity, all)) thread.saved->set_affinity(affinity.data(), affinity.size());

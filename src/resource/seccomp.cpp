@@ -9,7 +9,6 @@
 #include "base/error.h"
 #include "process/proc_file.h"
 #include "process/proc_status.h"
-#include "process/seccomp_filters.h"
 #include "resource/thread_view.h"
 
 namespace torpor::resource {
@@ -30,10 +29,10 @@ struct KernelProgram {
 }
 
 // The filters of a thread that we have not ourselves, oldest first.
-Filters read_added(const process::Tracee& thread, std::uint32_t ours, std::uint32_t added) {
+Filters read_added(const process::StoppedThread& thread, std::uint32_t ours, std::uint32_t added) {
   Filters filters;
   for (std::uint32_t i = 0; i < added; ++i) {
-    filters.push_back(process::read_filter(thread, ours + i));
+    filters.push_back(thread.seccomp_filter(ours + i));
   }
   return filters;
 }
@@ -65,11 +64,11 @@ void capture_seccomp(process::HeldProcess& held, snapshot::Process& process) {
   std::optional<Filters> common;
   for (const ThreadView& thread : threads) {
     const std::uint32_t added =
-        added_filters(process::read_status(held.pid, thread.tracee->tid()), ours);
+        added_filters(process::read_status(held.pid, thread.stopped->tid()), ours);
     if (added != 0 && !can_read_filters()) {
       refuse(held.pid, "it has seccomp filters, which only root can read");
     }
-    Filters filters = read_added(*thread.tracee, ours, added);
+    Filters filters = read_added(*thread.stopped, ours, added);
     if (common && !same(*common, filters)) {
       refuse(held.pid, "its threads have different seccomp filters");
     }

@@ -65,7 +65,7 @@ void capture_alternate_stack(const ThreadView& thread) {
   std::memcpy(&stack, thread.answers->alternate_stack, sizeof(stack));
   const auto start = reinterpret_cast<std::uint64_t>(stack.ss_sp);
   // It answered on a stack of ours. The stack grows down (on_sig_stack() in the kernel).
-  const std::uint64_t at = stack.ss_size == 0 ? start : thread.tracee->registers().rsp;
+  const std::uint64_t at = stack.ss_size == 0 ? start : thread.stopped->registers().rsp;
   if (at > start && at - start <= stack.ss_size) stack.ss_flags |= SS_ONSTACK;
   snapshot::AlternateStack& saved = *thread.saved->mutable_alternate_stack();
   saved.set_address(start);
@@ -105,9 +105,9 @@ void capture_signals(process::HeldProcess& held, snapshot::Process& process) {
   static_assert(sizeof(siginfo_t) == kInfoBytes);
   capture_actions(held, process);
   const std::vector<ThreadView> threads = threads_with_answers(held, process);
-  put_queue(threads.front().tracee->pending_signals(true), *process.mutable_pending());
+  put_queue(threads.front().stopped->pending_signals(true), *process.mutable_pending());
   for (const ThreadView& thread : threads) {
-    put_queue(thread.tracee->pending_signals(false), *thread.saved->mutable_pending());
+    put_queue(thread.stopped->pending_signals(false), *thread.saved->mutable_pending());
     capture_alternate_stack(thread);
   }
 }

@@ -9,11 +9,11 @@
 namespace torpor::resource {
 void capture_thread_pointers(process::HeldProcess& held, snapshot::Process& process) {
   for (const ThreadView& thread : threads_with_answers(held, process)) {
-    const process::RobustList robust = process::read_robust_list(thread.tracee->tid());
+    const process::RobustList robust = process::read_robust_list(thread.stopped->tid());
     thread.saved->set_robust_list(robust.head);
     thread.saved->set_robust_list_length(robust.length);
     thread.saved->set_clear_child_tid(thread.answers->tid_address);
-    const process::RseqConfiguration rseq = thread.tracee->rseq();
+    const process::RseqConfiguration rseq = thread.stopped->rseq();
     if (rseq.address == 0) continue;
     snapshot::RestartableSequence& saved = *thread.saved->mutable_rseq();
     saved.set_address(rseq.address);

@@ -10,15 +10,15 @@ std::vector<ThreadView> living_threads(process::HeldProcess& held, snapshot::Pro
   for (snapshot::Thread& thread : *process.mutable_threads()) {
     if (!thread.dead()) saved.push_back(&thread);
   }
-  std::vector<process::Tracee>& tracees = held.stopped->threads;
-  if (saved.empty() || saved.size() != tracees.size()) {
+  const std::vector<process::StoppedThread*>& threads = held.threads;
+  if (saved.empty() || saved.size() != threads.size()) {
     throw base::Error(base::ErrorCode::internal,
                       fmt::format("process {}: {} threads are held, {} are in the model", held.pid,
-                                  tracees.size(), saved.size()));
+                                  threads.size(), saved.size()));
   }
   std::vector<ThreadView> views;
   views.reserve(saved.size());
-  for (std::size_t i = 0; i < saved.size(); ++i) views.push_back({&tracees[i], saved[i], nullptr});
+  for (std::size_t i = 0; i < saved.size(); ++i) views.push_back({threads[i], saved[i], nullptr});
   return views;
 }
 

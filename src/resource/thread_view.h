@@ -9,7 +9,7 @@
 namespace torpor::resource {
 
 struct ThreadView {
-  process::Tracee* tracee;
+  process::StoppedThread* stopped;
   snapshot::Thread* saved;
   const agent::ThreadAnswers* answers;  // null unless they were asked for
 };

@@ -9,15 +9,15 @@
 namespace torpor::resource {
 namespace {
 
-void put_registers(const process::Tracee& tracee, snapshot::Thread& thread) {
+void put_registers(const process::StoppedThread& stopped, snapshot::Thread& thread) {
   const process::Registers registers =
-      process::outside_critical_section(tracee, tracee.registers());
+      process::outside_critical_section(stopped, stopped.registers());
   snapshot::Registers& saved = *thread.mutable_registers();
   saved.set_architecture("x86_64");
   saved.set_general(&registers, sizeof(registers));
-  const std::vector<std::byte> extended = tracee.extended_registers();
+  const std::vector<std::byte> extended = stopped.extended_registers();
   saved.set_extended(extended.data(), extended.size());
-  thread.set_signal_mask(tracee.signal_mask());
+  thread.set_signal_mask(stopped.signal_mask());
 }
 
 }  // namespace
@@ -28,16 +28,16 @@ pid_t seen_tid(pid_t pid, pid_t tid) {
 }
 
 void capture_threads(const process::HeldProcess& held, snapshot::Process& process) {
-  if (held.stopped->leader_dead) {
+  if (held.leader_dead) {
     snapshot::Thread& leader = *process.add_threads();
     leader.set_tid(held.seen_pid);
     leader.set_dead(true);
   }
   const bool same_ids = held.pid == held.seen_pid;
-  for (const process::Tracee& tracee : held.stopped->threads) {
+  for (const process::StoppedThread* stopped : held.threads) {
     snapshot::Thread& thread = *process.add_threads();
-    thread.set_tid(same_ids ? tracee.tid() : seen_tid(held.pid, tracee.tid()));
-    put_registers(tracee, thread);
+    thread.set_tid(same_ids ? stopped->tid() : seen_tid(held.pid, stopped->tid()));
+    put_registers(*stopped, thread);
   }
 }
 

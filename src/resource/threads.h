@@ -2,6 +2,7 @@
 #pragma once
 
 #include "process/held_process.h"
+#include "process/tracee.h"
 #include "proto/snapshot.pb.h"
 
 namespace torpor::resource {

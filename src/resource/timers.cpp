@@ -135,7 +135,7 @@ void capture_posix_timers(process::HeldProcess& held, snapshot::Process& process
   if (text.empty()) return;
   std::map<pid_t, pid_t> seen;
   for (const ThreadView& thread : living_threads(held, process)) {
-    seen[thread.tracee->tid()] = thread.saved->tid();
+    seen[thread.stopped->tid()] = thread.saved->tid();
   }
   std::vector<snapshot::PosixTimer> timers = parse_timers(text);
   refuse_unknown_threads(held, process, timers);
