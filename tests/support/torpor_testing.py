@@ -1,7 +1,8 @@
 """What the end-to-end tests share: running torpor as this or another user, in directories of its own,
 with terminals to sit at, and making sure that nothing is left behind.
 
-Environment: TORPOR (the binary), TORPOR_PROGRAMS (the directory of the test programs).
+Environment: TORPOR (the binary), TORPOR_PROGRAMS (the directory of the test programs), TORPOR_STEADY (a
+program beside which those of tests/support are).
 """
 
 import contextlib
@@ -303,6 +304,12 @@ class TorporTest(unittest.TestCase):
 
     def user_command(self, *words) -> list[str]:
         return as_user(self.uid, [str(word) for word in words])
+
+    def environment_command(self, letter: str) -> list[str]:
+        """What to put before a command so that it runs where the kernel refuses something: see
+        environment.c."""
+        steady = pathlib.Path(os.environ["TORPOR_STEADY"])
+        return [self.reachable(str(steady.with_name("environment"))), letter, "--"]
 
     def torpor_command(self, *words) -> list[str]:
         return self.user_command(self.torpor_path, *words)
