@@ -144,12 +144,13 @@ PageFinder best_finder(int pagemap) {
 
 }  // namespace
 
-ProcessPageSource::ProcessPageSource(pid_t pid, PageFinder finder)
+ProcessPageSource::ProcessPageSource(pid_t pid, PageFinder finder, RemoteMemory::Way way)
     : pid_(pid),
       memory_(open_of_process(pid, "mem")),
       pagemap_(open_of_process(pid, "pagemap")),
       finder_(finder == PageFinder::automatic ? best_finder(pagemap_.get()) : finder),
-      knows_guards_(can_scan(pagemap_.get(), category_guard)) {
+      knows_guards_(can_scan(pagemap_.get(), category_guard)),
+      by_call_(way == RemoteMemory::Way::automatic) {
   if (finder_ == PageFinder::scan && !can_scan(pagemap_.get(), category_zero_page)) {
     throw base::Error(base::ErrorCode::host_lacks, "this kernel has no PAGEMAP_SCAN",
                       "it came with Linux 6.7");
@@ -187,7 +188,8 @@ void ProcessPageSource::read_runs(std::span<const PageRun> runs, std::span<std::
 }
 
 std::size_t ProcessPageSource::read_by_call(std::span<const PageRun> runs,
-                                            std::span<std::byte> into) const {
+                                            std::span<std::byte> into) {
+  if (!by_call_) return 0;
   std::array<iovec, IOV_MAX> remote{};
   for (std::size_t i = 0; i < runs.size(); ++i) {
     // NOLINTNEXTLINE(performance-no-int-to-ptr): an address in another process
@@ -195,6 +197,7 @@ std::size_t ProcessPageSource::read_by_call(std::span<const PageRun> runs,
   }
   const iovec local{into.data(), into.size()};
   const ssize_t n = ::process_vm_readv(pid_, &local, 1, remote.data(), runs.size(), 0);
+  if (n < 0 && is_refusal_of_host(errno)) by_call_ = false;
   return n < 0 ? 0 : static_cast<std::size_t>(n);
 }
 

@@ -5,6 +5,7 @@
 
 #include "base/page_source.h"
 #include "base/unique_fd.h"
+#include "process/remote_memory.h"
 
 namespace torpor::process {
 
@@ -18,7 +19,8 @@ enum class PageFinder { automatic, scan, entries };
 class ProcessPageSource : public base::PageSource {
  public:
   // Throws Error program_gone, permission, or host_lacks (finder == scan on an older kernel).
-  explicit ProcessPageSource(pid_t pid, PageFinder finder = PageFinder::automatic);
+  explicit ProcessPageSource(pid_t pid, PageFinder finder = PageFinder::automatic,
+                             RemoteMemory::Way way = RemoteMemory::Way::automatic);
 
   std::vector<base::PageRun> existing_pages(std::uint64_t start, std::uint64_t end,
                                             bool file_backed) override;
@@ -27,7 +29,7 @@ class ProcessPageSource : public base::PageSource {
 
  private:
   [[nodiscard]] std::size_t read_by_call(std::span<const base::PageRun> runs,
-                                         std::span<std::byte> into) const;
+                                         std::span<std::byte> into);
   void read_through_file(std::span<const base::PageRun> runs, std::span<std::byte> into,
                          std::size_t done) const;
   void read_through_file(std::uint64_t address, std::span<std::byte> into) const;
@@ -37,6 +39,7 @@ class ProcessPageSource : public base::PageSource {
   base::UniqueFd pagemap_;
   PageFinder finder_;
   bool knows_guards_;
+  bool by_call_;  // process_vm_readv has not been refused yet
 };
 
 }  // namespace torpor::process

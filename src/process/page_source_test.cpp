@@ -170,8 +170,19 @@ TEST_P(PageFinders, ReservationOfATerabyte) {
   ::munmap(reserved, size);
 }
 
-TEST(ProcessPageSource, ReadsRunsOneBehindTheOther) {
-  ProcessPageSource source(::getpid());
+using Way = RemoteMemory::Way;
+
+// With process_vm_readv(2), and as where it is refused.
+class PageReading : public testing::TestWithParam<Way> {
+ protected:
+  static ProcessPageSource of(pid_t pid) {
+    return ProcessPageSource(pid, PageFinder::automatic, GetParam());
+  }
+};
+INSTANTIATE_TEST_SUITE_P(Ways, PageReading, testing::Values(Way::automatic, Way::file));
+
+TEST_P(PageReading, ReadsRunsOneBehindTheOther) {
+  ProcessPageSource source = of(::getpid());
   const Mapping memory(3000);
   std::vector<PageRun> runs;
   for (std::size_t i = 0; i < 3000; i += 2) {  // more than process_vm_readv takes at once
@@ -187,8 +198,8 @@ TEST(ProcessPageSource, ReadsRunsOneBehindTheOther) {
   }
 }
 
-TEST(ProcessPageSource, ReadsWhatTheProgramItselfMayNot) {
-  ProcessPageSource source(::getpid());
+TEST_P(PageReading, ReadsWhatTheProgramItselfMayNot) {
+  ProcessPageSource source = of(::getpid());
   const Mapping memory(6);
   for (std::size_t i = 0; i < 6; ++i) memory.fill(i, static_cast<char>('a' + i));
   ASSERT_EQ(::mprotect(memory.page(2), 2 * page_size, PROT_NONE), 0);
@@ -206,8 +217,8 @@ TEST(ProcessPageSource, ReadsWhatTheProgramItselfMayNot) {
   EXPECT_EQ(one, std::string(page_size, 'c'));
 }
 
-TEST(ProcessPageSource, MemoryThatIsNotThereIsAnError) {
-  ProcessPageSource source(::getpid());
+TEST_P(PageReading, MemoryThatIsNotThereIsAnError) {
+  ProcessPageSource source = of(::getpid());
   std::uint64_t address = 0;
   { address = Mapping(4).address(); }
   std::vector<std::byte> bytes(page_size);
@@ -237,13 +248,13 @@ class Child {
   pid_t pid_;
 };
 
-TEST(ProcessPageSource, AnotherProcess) {
+TEST_P(PageReading, AnotherProcess) {
   const Mapping memory(4);
   memory.fill(1, 'x');
   const Child child;
   memory.fill(1, 'y');
   memory.fill(2, 'y');
-  ProcessPageSource source(child.pid());
+  ProcessPageSource source = of(child.pid());
   EXPECT_EQ(memory.numbers(source.existing_pages(memory.address(), memory.end(), false)),
             (Runs{{1, 2}}));
   std::string bytes(page_size, '-');
@@ -251,12 +262,12 @@ TEST(ProcessPageSource, AnotherProcess) {
   EXPECT_EQ(bytes, std::string(page_size, 'x'));
 }
 
-TEST(ProcessPageSource, AProcessThatEnds) {
+TEST_P(PageReading, AProcessThatEnds) {
   const Mapping memory(1);
   memory.fill(0, 'x');
   Child child;
   const pid_t pid = child.pid();
-  ProcessPageSource source(pid);
+  ProcessPageSource source = of(pid);
   child.end();
   std::vector<std::byte> bytes(page_size);
   try {

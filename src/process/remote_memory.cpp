@@ -3,13 +3,18 @@
 #include <fcntl.h>
 
 #include "base/error.h"
-#include "base/unique_fd.h"
 
 namespace torpor::process {
 namespace {
 
-base::UniqueFd open_memory(pid_t pid, int flags) {
-  base::UniqueFd file(::open(fmt::format("/proc/{}/mem", pid).c_str(), flags | O_CLOEXEC));
+ssize_t read_by_call(pid_t pid, base::RemotePtr from, std::span<std::byte> into) {
+  const iovec here{into.data(), into.size()};
+  const iovec there{reinterpret_cast<void*>(from.address()), into.size()};
+  return ::process_vm_readv(pid, &here, 1, &there, 1, 0);
+}
+
+base::UniqueFd open_memory(pid_t pid) {
+  base::UniqueFd file(::open(fmt::format("/proc/{}/mem", pid).c_str(), O_RDWR | O_CLOEXEC));
   if (!file) base::throw_system("cannot open the memory of process {}", pid);
   return file;
 }
@@ -17,41 +22,58 @@ base::UniqueFd open_memory(pid_t pid, int flags) {
 }  // namespace
 
 void read_memory(pid_t pid, base::RemotePtr from, std::span<std::byte> into) {
-  const iovec here{into.data(), into.size()};
-  const iovec there{reinterpret_cast<void*>(from.address()), into.size()};
-  const ssize_t got = ::process_vm_readv(pid, &here, 1, &there, 1, 0);
-  if (got == static_cast<ssize_t>(into.size())) return;
-  const base::UniqueFd file = open_memory(pid, O_RDONLY);
-  const ssize_t again =
-      ::pread(file.get(), into.data(), into.size(), static_cast<off_t>(from.address()));
-  if (again == static_cast<ssize_t>(into.size())) return;
-  if (again >= 0) errno = EIO;
-  base::throw_system("cannot read {} bytes at {:#x} of process {}", into.size(), from.address(),
-                     pid);
+  if (read_by_call(pid, from, into) == static_cast<ssize_t>(into.size())) return;
+  RemoteMemory(pid, RemoteMemory::Way::file).read(from, into);
 }
 
 void write_memory(pid_t pid, base::RemotePtr to, std::span<const std::byte> bytes) {
-  const base::UniqueFd file = open_memory(pid, O_RDWR);
+  RemoteMemory(pid).write(to, bytes);
+}
+
+bool is_refusal_of_host(int error) { return error == EPERM || error == ENOSYS; }
+
+RemoteMemory::RemoteMemory(pid_t pid, Way way)
+    : pid_(pid), file_(open_memory(pid)), by_call_(way == Way::automatic) {}
+
+// What a call has done; if the host refuses it, that is noted.
+bool RemoteMemory::done(ssize_t result, std::size_t wanted) const {
+  if (result < 0 && is_refusal_of_host(errno)) by_call_ = false;
+  return result == static_cast<ssize_t>(wanted);
+}
+
+void RemoteMemory::read(base::RemotePtr from, std::span<std::byte> into) const {
+  if (by_call_ && done(read_by_call(pid_, from, into), into.size())) return;
+  const ssize_t got =
+      ::pread(file_.get(), into.data(), into.size(), static_cast<off_t>(from.address()));
+  if (got == static_cast<ssize_t>(into.size())) return;
+  if (got >= 0) errno = EIO;
+  base::throw_system("cannot read {} bytes at {:#x} of process {}", into.size(), from.address(),
+                     pid_);
+}
+
+void RemoteMemory::write(base::RemotePtr to, std::span<const std::byte> bytes) const {
   while (!bytes.empty()) {
     const ssize_t put =
-        ::pwrite(file.get(), bytes.data(), bytes.size(), static_cast<off_t>(to.address()));
+        ::pwrite(file_.get(), bytes.data(), bytes.size(), static_cast<off_t>(to.address()));
     if (put <= 0) {
       if (put == 0) errno = EIO;
       base::throw_system("cannot write {} bytes at {:#x} of process {}", bytes.size(), to.address(),
-                         pid);
+                         pid_);
     }
     bytes = bytes.subspan(static_cast<std::size_t>(put));
     to = to + static_cast<std::uint64_t>(put);
   }
 }
 
-void scatter_memory(pid_t pid, std::span<const std::byte> bytes, std::span<const iovec> places) {
+void RemoteMemory::scatter(std::span<const std::byte> bytes, std::span<const iovec> places) const {
   const iovec here{const_cast<std::byte*>(bytes.data()), bytes.size()};
-  const ssize_t put = ::process_vm_writev(pid, &here, 1, places.data(), places.size(), 0);
-  if (put == static_cast<ssize_t>(bytes.size())) return;
+  if (by_call_ &&
+      done(::process_vm_writev(pid_, &here, 1, places.data(), places.size(), 0), bytes.size())) {
+    return;
+  }
   for (const iovec& place : places) {
-    write_memory(pid, base::RemotePtr(reinterpret_cast<std::uint64_t>(place.iov_base)),
-                 bytes.first(place.iov_len));
+    write(base::RemotePtr(reinterpret_cast<std::uint64_t>(place.iov_base)),
+          bytes.first(place.iov_len));
     bytes = bytes.subspan(place.iov_len);
   }
 }

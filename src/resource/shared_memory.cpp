@@ -57,22 +57,23 @@ std::vector<bool> pages_to_read(process::HeldProcess& held, std::uint64_t start,
   return wanted;
 }
 
-void copy_pages(pid_t pid, std::uint64_t address, std::uint64_t bytes, int into,
-                std::uint64_t offset) {
+void copy_pages(const process::RemoteMemory& memory, std::uint64_t address, std::uint64_t bytes,
+                int into, std::uint64_t offset) {
   std::vector<std::byte> buffer(bytes);
-  process::read_memory(pid, base::RemotePtr(address), buffer);
+  memory.read(base::RemotePtr(address), buffer);
   for (std::uint64_t at = 0; at < bytes; at += base::page_size) {
     const auto page = std::span(buffer).subspan(at, base::page_size);
     if (all_zero(page)) continue;
     if (::pwrite(into, page.data(), page.size(), static_cast<off_t>(offset + at)) !=
         static_cast<ssize_t>(page.size())) {
-      base::throw_system("cannot copy shared memory of process {}", pid);
+      base::throw_system("cannot copy shared memory");
     }
   }
 }
 
 void copy_area(process::HeldProcess& held, const snapshot::Area& area, int into,
                std::vector<bool>& done) {
+  const process::RemoteMemory memory(held.memory_pid());
   const std::vector<bool> wanted = pages_to_read(held, area.start(), area.end());
   const std::uint64_t first = area.offset() / base::page_size;
   if (done.size() < first + wanted.size()) done.resize(first + wanted.size());
@@ -86,8 +87,8 @@ void copy_area(process::HeldProcess& held, const snapshot::Area& area, int into,
       ++i;
       continue;
     }
-    copy_pages(held.memory_pid(), area.start() + i * base::page_size, (end - i) * base::page_size,
-               into, area.offset() + i * base::page_size);
+    copy_pages(memory, area.start() + i * base::page_size, (end - i) * base::page_size, into,
+               area.offset() + i * base::page_size);
     i = end;
   }
 }

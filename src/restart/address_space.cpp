@@ -135,7 +135,7 @@ void open_closed_areas(process::AgentClient& agent, const snapshot::Process& pro
 }
 
 // The pages of some extents, of which neighbours in the file often are neighbours in memory too.
-void put_pages(pid_t pid, const image::PageBatch& batch) {
+void put_pages(const process::RemoteMemory& memory, const image::PageBatch& batch) {
   std::vector<iovec> places;
   std::uint64_t end = 0;
   for (const image::PageExtent& extent : batch.extents) {
@@ -146,7 +146,7 @@ void put_pages(pid_t pid, const image::PageBatch& batch) {
     }
     end = extent.end();
   }
-  process::scatter_memory(pid, batch.bytes, places);
+  memory.scatter(batch.bytes, places);
 }
 
 void advise(BatchRunner& runner, const Area& area, bool wanted, int advice, const char* name) {
@@ -250,9 +250,9 @@ void load_pages(process::HeldProcess& husk, const snapshot::Process& process,
                 const image::Image& image, image::ExtentTable table, base::Progress& progress,
                 unsigned workers) {
   open_closed_areas(*husk.agent, process, table);
-  image::read_pages(
-      image, process, std::move(table.extents), progress, workers,
-      [&husk](const image::PageBatch& batch) { put_pages(husk.memory_pid(), batch); });
+  const process::RemoteMemory memory(husk.memory_pid());
+  image::read_pages(image, process, std::move(table.extents), progress, workers,
+                    [&memory](const image::PageBatch& batch) { put_pages(memory, batch); });
 }
 
 void finish_areas(process::HeldProcess& husk, const snapshot::Process& process,

@@ -42,21 +42,6 @@ class Environments(TorporTest):
                     continue
                 self.assertEqual(result, errno.ENOSYS if name == "clone3" else errno.EPERM)
 
-    def test_nothing_is_refused_without(self):
-        """Else the other tests here could not fail."""
-        if not self.is_root():
-            self.skipTest("much is refused to an ordinary user")
-        refused = {name for name, result in self.look()["calls"].items() if result in (errno.EPERM, errno.ENOSYS)}
-        if refused:
-            self.skipTest(f"this host refuses by itself: {sorted(refused)}")
-
-    def test_what_is_refused(self):
-        without = self.look()["calls"]
-        namespaces = namespace_calls(without)
-        for letter, refused in (("a", namespaces), ("b", OTHERS | {"ptrace"}), ("d", OTHERS),
-                                ("c", namespaces | OTHERS | {"ptrace"})):
-            self.assert_refused(letter, refused, without)
-
     def test_no_privileges(self):
         privileges = self.look(*self.environment_command("c"))["privileges"]
         if not self.is_root():
