@@ -39,12 +39,6 @@ std::size_t code_bytes() {
   return (agent::agent_blob().size() + agent::kPage - 1) / agent::kPage * agent::kPage;
 }
 
-base::UniqueFd take_peer(pid_t pid, pid_t tid, int fd) {
-  base::UniqueFd socket(take_descriptor_of_thread(pid, tid, fd));
-  if (!socket) base::throw_system("cannot take a descriptor from process {}", pid);
-  return socket;
-}
-
 }  // namespace
 
 InjectedAgent::InjectedAgent(StoppedProcess& process)
@@ -60,7 +54,7 @@ base::RemotePtr InjectedAgent::context_word(std::size_t offset) const {
   return area_ + code_bytes() + offset;
 }
 
-std::unique_ptr<InjectedAgent> InjectedAgent::enter(StoppedProcess& process) {
+std::unique_ptr<InjectedAgent> InjectedAgent::enter(StoppedProcess& process, Reach reach) {
   std::unique_ptr<InjectedAgent> injected(new InjectedAgent(process));
   Tracee& thread = *injected->thread_;
   const Registers now = thread.registers();
@@ -69,7 +63,7 @@ std::unique_ptr<InjectedAgent> InjectedAgent::enter(StoppedProcess& process) {
   injected->borrowed_.emplace(thread, injected->detour_, Detour::Unmap{0, injected->area_bytes()});
   injected->map_area();
   injected->start_agent();
-  injected->connect();
+  injected->connect(reach);
   injected->put_thread_back();
   return injected;
 }
@@ -160,14 +154,23 @@ void InjectedAgent::await_state(std::uint32_t wanted) {
   }
 }
 
-void InjectedAgent::connect() {
+// False where the host does not let us.
+bool InjectedAgent::take_socket(int own, int peer) {
+  base::UniqueFd socket(take_descriptor_of_thread(thread_->pid(), thread_->tid(), peer));
+  if (!socket && is_refusal_of_host(errno)) return false;
+  if (!socket) base::throw_system("cannot take a descriptor from process {}", pid_);
+  client_.emplace(std::move(socket), pid_, context_word(0), area_);
+  client_->set_remote_socket(own);
+  return true;
+}
+
+void InjectedAgent::connect(Reach reach) {
   await_state(agent::kSocketReady);
   const base::RemotePtr place = area_ + code_bytes();
   const auto peer = read_value<std::int32_t>(pid_, place + offsetof(Context, peer_socket));
   const auto own = read_value<std::int32_t>(pid_, place + offsetof(Context, socket));
   agent_tid_ = read_value<std::int32_t>(pid_, place + offsetof(Context, agent_tid));
-  client_.emplace(take_peer(thread_->pid(), thread_->tid(), peer), pid_, place, area_);
-  client_->set_remote_socket(own);
+  if (reach == Reach::called || !take_socket(own, peer)) be_called(own, peer);
   client_->set_detour(std::make_shared<const Detour>(detour_));
   if (in_group_stop_) client_->set_idle([this] { look_after_traced_agent(); });
   client_->call(agent::kLetGo, {}, "let the thread that brought the agent in go");

@@ -13,9 +13,13 @@ namespace torpor::process {
 
 class InjectedAgent {
  public:
+  // `called`: as where pidfd_getfd(2) is refused, which is then not tried.
+  enum class Reach { automatic, called };
+
   // The process must have a living thread. Afterwards all its threads are stopped as before and
   // the agent serves in a thread of its own. Throws Error; the process is then as it was.
-  static std::unique_ptr<InjectedAgent> enter(StoppedProcess& process);
+  static std::unique_ptr<InjectedAgent> enter(StoppedProcess& process,
+                                              Reach reach = Reach::automatic);
   InjectedAgent(const InjectedAgent&) = delete;
   InjectedAgent& operator=(const InjectedAgent&) = delete;
   // Leaves, if leave() was not called; errors are swallowed (the process may be gone).
@@ -37,7 +41,13 @@ class InjectedAgent {
   void start_agent();
   void await_state(std::uint32_t wanted);
   void look_after_traced_agent();
-  void connect();
+  void connect(Reach reach);
+  bool take_socket(int own, int peer);
+  // injection_called.cpp
+  void be_called(int own, int peer);
+  void stop_waiting_thread();
+  void send_by_thread(int socket, base::RemotePtr message, std::size_t bytes);
+  void expect_to_be_called() const;
   void give_up_entering();
   void put_thread_back();
   void end_agent();

@@ -28,8 +28,8 @@ T read_value(pid_t pid, base::RemotePtr from) {
   return value;
 }
 
-// `errno` after process_vm_readv(2) or _writev(2): will the host always say this? Containers and
-// hardened hosts often refuse both, but not /proc/PID/mem.
+// `errno` of a call that containers and hardened hosts refuse (process_vm_readv(2), _writev(2),
+// pidfd_getfd(2), kcmp(2)), or that is younger than the kernel: has it been that?
 bool is_refusal_of_host(int error);
 
 // The same for many accesses to one process: /proc/PID/mem is opened once, and a call that the host
