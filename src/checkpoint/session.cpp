@@ -20,6 +20,7 @@
 #include "resource/interrupted_calls.h"
 #include "resource/memory.h"
 #include "resource/process_state.h"
+#include "resource/refusals.h"
 #include "resource/shared_memory.h"
 #include "resource/threads.h"
 
@@ -51,6 +52,16 @@ bool has_ended(pid_t pid) {
   } catch (const base::Error&) {
     return true;
   }
+}
+
+void refuse_hidden_sharing(std::span<process::HeldProcess* const> processes) {
+  std::vector<resource::Obstacle> obstacles;
+  resource::check_stopped_sharing(processes, obstacles);
+  if (obstacles.empty()) return;
+  const resource::Obstacle& found = obstacles.front();
+  throw base::Error(base::ErrorCode::refused,
+                    fmt::format("process {}: {}: {}", found.pid, found.what, found.reason),
+                    found.remedy);
 }
 
 pid_t innermost(const std::vector<pid_t>& ids, pid_t otherwise) {
@@ -230,9 +241,11 @@ void Session::capture() {
   capture_clocks();
   std::vector<process::HeldProcess*> held;
   for (Member& member : members_) {
-    if (member.held.zombie) continue;
-    capture_member(member);
-    held.push_back(&member.held);
+    if (!member.held.zombie) held.push_back(&member.held);
+  }
+  if (!state_.kcmp) refuse_hidden_sharing(held);
+  for (Member& member : members_) {
+    if (!member.held.zombie) capture_member(member);
   }
   resource::capture_descriptors(held, state_);
 }

@@ -3,12 +3,14 @@
 // in, which is borrowed once more for that: it holds the other end of the agent's socket.
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <unistd.h>
 
 #include <array>
 #include <chrono>
 #include <thread>
 
 #include "process/injection.h"
+#include "process/proc_file.h"
 #include "process/remote_memory.h"
 #include "process/rendezvous.h"
 
@@ -51,6 +53,17 @@ FirstMessage first_message(const Rendezvous& rendezvous, base::RemotePtr payload
                    call_of(SYS_close, {static_cast<std::uint64_t>(own), 0, 0}, 0)};
   return message;
 }
+
+[[noreturn]] void throw_unreachable(pid_t pid) {
+  throw base::Error(base::ErrorCode::host_lacks,
+                    fmt::format("process {}: the agent cannot reach torpor, and the host does not "
+                                "let torpor take its socket",
+                                pid),
+                    "allow pidfd_getfd in the container's seccomp profile, or start torpor in the "
+                    "network namespace of the program");
+}
+
+std::string network_of(pid_t pid) { return read_link(fmt::format("/proc/{}/ns/net", pid)); }
 
 }  // namespace
 
@@ -96,14 +109,11 @@ void InjectedAgent::expect_to_be_called() const {
   const base::RemotePtr message = context_word(offsetof(Context, message));
   const auto received = read_value<FirstMessage>(pid_, message);
   const std::int64_t connected = received.calls[kConnect].result;
-  if (received.header.serial != kSerial || connected >= 0) return;
-  base::throw_errno(static_cast<int>(-connected),
-                    fmt::format("process {}: the agent cannot reach torpor, and the host does not "
-                                "let torpor take its socket (pidfd_getfd)",
-                                pid_));
+  if (received.header.serial == kSerial && connected < 0) throw_unreachable(pid_);
 }
 
 void InjectedAgent::be_called(int own, int peer) {
+  if (network_of(pid_) != network_of(::getpid())) throw_unreachable(pid_);
   Rendezvous rendezvous;
   const base::RemotePtr payload =
       context_word(offsetof(Context, message) + offsetof(agent::Message, payload));

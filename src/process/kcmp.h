@@ -5,6 +5,9 @@
 
 namespace torpor::process {
 
+// Whether the host lets us ask: containers often do not, and not every kernel can.
+bool is_kcmp_allowed();
+
 // The order of two objects in the kernel's own (arbitrary but constant) order: 0 same, negative,
 // positive. Throws Error permission, program_gone, or host_lacks (no CONFIG_KCMP). A negative fd
 // error (EBADF) is reported as io.

@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "process/kcmp.h"
 #include "process/proc_stat.h"
+#include "process/proc_text.h"
 #include "process/proc_tree.h"
 
 namespace torpor::process {
@@ -60,9 +61,16 @@ void await_group_stop(const StoppedProcess& process) {
   }
 }
 
+// Memory that is shared looks the same. So does that of a child which has just been forked, but to
+// let that run on for a moment does no harm.
+bool have_same_maps(pid_t a, pid_t b) {
+  return ProcText(proc_path(a, "maps")).view() == ProcText(proc_path(b, "maps")).view();
+}
+
 bool is_vfork_child(pid_t child, pid_t parent) {
   try {
-    return read_stat(child).ppid == parent && share_memory(child, parent);
+    if (read_stat(child).ppid != parent) return false;
+    return is_kcmp_allowed() ? share_memory(child, parent) : have_same_maps(child, parent);
   } catch (const base::Error&) {
     return false;
   }

@@ -1,10 +1,13 @@
 // Which namespaces a process is in, and its threads and children will be.
 #include <algorithm>
 #include <array>
+#include <functional>
 
 #include "base/error.h"
+#include "process/kcmp.h"
 #include "process/proc_file.h"
 #include "process/proc_stat.h"
+#include "process/proc_status.h"
 #include "process/proc_tree.h"
 #include "process/sharing.h"
 #include "resource/refusals.h"
@@ -13,6 +16,9 @@ namespace torpor::resource {
 namespace {
 
 using process::Shareable;
+using Refuse = std::function<void(const std::string&)>;
+
+constexpr const char* kOwnDirectory = "it has a working directory of its own";
 
 struct Namespace {
   const char* link;
@@ -61,6 +67,28 @@ void check_for_children(pid_t pid, const char* link, const char* own, const char
                        "let the program not unshare it"});
 }
 
+std::string directories_of(pid_t pid, pid_t tid) {
+  const auto link = [&](const char* name) {
+    return process::try_read_link(fmt::format("/proc/{}/task/{}/{}", pid, tid, name)).value_or("");
+  };
+  return fmt::format("{}\n{}\n{}", link("cwd"), link("root"), process::read_status(pid, tid).umask);
+}
+
+// The program may change its directory between two looks.
+bool directories_differ_for_long(pid_t pid, pid_t first, pid_t tid) {
+  constexpr int kLooks = 3;
+  for (int look = 0; look < kLooks; ++look) {
+    if (directories_of(pid, first) == directories_of(pid, tid)) return false;
+  }
+  return process::read_stat(pid, tid).state != 'Z';
+}
+
+// As far as it can be told without kcmp(2). Descriptors change all the time: they are compared when
+// everything is stopped (descriptor_scan.cpp).
+void check_visible_differences(pid_t pid, pid_t first, pid_t tid, const Refuse& refuse) {
+  if (directories_differ_for_long(pid, first, tid)) refuse(kOwnDirectory);
+}
+
 bool differs(Shareable what, pid_t pid, pid_t tid) {
   // A thread that is exiting has let go of both.
   if (process::compare_shareable(what, pid, tid).value_or(0) == 0) return false;
@@ -69,12 +97,16 @@ bool differs(Shareable what, pid_t pid, pid_t tid) {
 }
 
 void check_thread(pid_t pid, pid_t first, pid_t tid, std::vector<Obstacle>& obstacles) {
-  const auto refuse = [&](const std::string& reason) {
+  const Refuse refuse = [&](const std::string& reason) {
     obstacles.push_back({true, pid, fmt::format("thread {}", tid), reason,
                          "threads have to share what unshare(2) can separate"});
   };
-  if (differs(Shareable::descriptors, first, tid)) refuse("it has descriptors of its own");
-  if (differs(Shareable::directories, first, tid)) refuse("it has a working directory of its own");
+  if (process::is_kcmp_allowed()) {
+    if (differs(Shareable::descriptors, first, tid)) refuse("it has descriptors of its own");
+    if (differs(Shareable::directories, first, tid)) refuse(kOwnDirectory);
+  } else {
+    check_visible_differences(pid, first, tid, refuse);
+  }
   for (const Namespace& ns : kThreadNamespaces) {
     // One that is exiting has none any more.
     const std::string own = namespace_of(pid, first, ns.link);

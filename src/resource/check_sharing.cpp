@@ -8,7 +8,9 @@
 #include <thread>
 
 #include "base/error.h"
+#include "process/kcmp.h"
 #include "process/proc_stat.h"
+#include "process/proc_tree.h"
 #include "process/sharing.h"
 #include "resource/refusals.h"
 
@@ -116,9 +118,22 @@ void drop_passing(std::vector<Pair>& pairs) {
   }
 }
 
+// What check_stopped_sharing() cannot find out either.
+void warn_of_unseen_sharing(std::span<const pid_t> pids, std::vector<Obstacle>& obstacles) {
+  const auto has_threads = [](pid_t pid) { return process::list_threads(pid).size() > 1; };
+  if (pids.size() < 2 && std::ranges::none_of(pids, has_threads)) return;
+  obstacles.push_back(
+      {false, pids.front(), "kcmp(2)",
+       "the host refuses it, so nobody can tell whether processes or threads whose tables of "
+       "descriptors look the same have one in common (clone(2), CLONE_FILES): threads are taken to "
+       "share it, processes not",
+       "allow kcmp in the container's seccomp profile (CAP_SYS_PTRACE does it)"});
+}
+
 }  // namespace
 
 void check_sharing(std::span<const pid_t> pids, std::vector<Obstacle>& obstacles) {
+  if (!process::is_kcmp_allowed()) return warn_of_unseen_sharing(pids, obstacles);
   std::vector<pid_t> all = with_outside_parents(pids);
   std::erase_if(all, [](pid_t pid) { return !alive(pid); });
   std::vector<Pair> pairs;

@@ -1,19 +1,16 @@
 #include "resource/description_table.h"
 
-#include <fcntl.h>
-
 #include <algorithm>
 
 #include "base/error.h"
 #include "process/kcmp.h"
+#include "process/same_description.h"
 #include "resource/file_kind.h"
 
 namespace torpor::resource {
 namespace {
 
 using Descriptor = DescriptionTable::Descriptor;
-
-constexpr int kDuplicateQuery = 1027;  // F_DUPFD_QUERY, Linux 6.10
 
 int compare(const Descriptor& a, const Descriptor& b) {
   if (a.tid == b.tid && a.fd == b.fd) return 0;
@@ -27,15 +24,6 @@ base::UniqueFd take(const Descriptor& descriptor) {
   view.fd = descriptor.fd;
   view.agent = descriptor.agent;
   return view.take();
-}
-
-bool are_same(int a, int b) {
-  const int answer = ::fcntl(a, kDuplicateQuery, b);
-  if (answer >= 0) return answer == 1;
-  throw base::Error(base::ErrorCode::host_lacks,
-                    "cannot find out which descriptors are shared: this host forbids kcmp(2), and "
-                    "its kernel is older than 6.10",
-                    "allow kcmp in the container's seccomp profile (CAP_SYS_PTRACE does it)");
 }
 
 }  // namespace
@@ -74,10 +62,11 @@ std::uint64_t DescriptionTable::search(const std::vector<Entry>& group,
 }
 
 std::uint64_t DescriptionTable::query(std::vector<Entry>& group, const Descriptor& descriptor) {
+  if (!room_) room_ = std::make_unique<RaisedDescriptorLimit>();
   const base::UniqueFd own = take(descriptor);
   for (Entry& entry : group) {
     if (!entry.own) entry.own = take(entry.descriptor);
-    if (are_same(entry.own.get(), own.get())) return entry.id;
+    if (process::is_same_description(entry.own.get(), own.get())) return entry.id;
   }
   return 0;
 }

@@ -5,17 +5,19 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <utility>
 #include <vector>
 
 #include "base/unique_fd.h"
 #include "process/agent_client.h"
+#include "resource/raised_descriptor_limit.h"
 
 namespace torpor::resource {
 
 // Descriptors are compared by the kernel, and only with those of the same file. kcmp(2) gives an
 // order, which makes a search of few comparisons. Where it is forbidden (containers often do so) or
-// missing, fcntl(F_DUPFD_QUERY) of Linux 6.10 compares descriptors of our own, so that each one has
+// missing, descriptors of our own are compared (process/same_description.h), so that each one has
 // to be taken first. All descriptors in the table must stay open and unchanged.
 class DescriptionTable {
  public:
@@ -56,11 +58,12 @@ class DescriptionTable {
 
   bool kcmp_works(const Descriptor& descriptor);
   static std::uint64_t search(const std::vector<Entry>& group, const Descriptor& descriptor);
-  static std::uint64_t query(std::vector<Entry>& group, const Descriptor& descriptor);
+  std::uint64_t query(std::vector<Entry>& group, const Descriptor& descriptor);
 
   bool by_kcmp_;
   bool tried_ = false;
-  std::map<File, std::vector<Entry>> files_;  // each in kcmp's order, or in no order
+  std::unique_ptr<RaisedDescriptorLimit> room_;  // for many of our own; goes last
+  std::map<File, std::vector<Entry>> files_;     // each in kcmp's order, or in no order
   std::map<int, Entry> last_;
   std::vector<base::UniqueFd> kept_;
 };

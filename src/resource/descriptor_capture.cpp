@@ -35,7 +35,7 @@ std::uint64_t add_description(FileView view, CaptureState& state) {
 class Capture {
  public:
   explicit Capture(CaptureState& state) : state_(state) {
-    if (!state_.descriptions) state_.descriptions = std::make_shared<DescriptionTable>();
+    if (!state_.descriptions) state_.descriptions = std::make_shared<DescriptionTable>(state_.kcmp);
     for (snapshot::Process& process : *state_.model->mutable_processes()) {
       by_seen_pid_[process.pid()] = &process;
     }

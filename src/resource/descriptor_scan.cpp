@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "process/kcmp.h"
+#include "process/proc_file.h"
 #include "process/proc_tree.h"
 
 namespace torpor::resource {
@@ -46,15 +47,29 @@ FileView look_at(const FdOwner& owner, int fd, process::FdInfo info) {
 
 namespace {
 
-// Where kcmp(2) is forbidden nobody can tell. Tables are shared, but for the threads of a process,
-// by hardly any program.
-bool share_tables(pid_t a, pid_t b, bool otherwise) {
-  try {
-    return process::share_descriptors(a, b);
-  } catch (const base::Error& error) {
-    if (error.code() == base::ErrorCode::program_gone) throw;
-    return otherwise;
+using Entries = std::vector<std::pair<int, std::string>>;
+
+Entries entries_of(const FdOwner& owner) {
+  Entries entries;
+  for (const int fd : descriptors_of(owner)) {
+    FileView view;
+    view.pid = owner.pid;
+    view.tid = owner.tid;
+    view.fd = fd;
+    entries.emplace_back(fd, process::read_link(view.link()));
   }
+  return entries;
+}
+
+// Where kcmp(2) is refused: everything is stopped, so tables that do not look the same are not.
+// Those that do have been warned of (check_sharing.cpp).
+bool thread_shares_table(const FdOwner& owner, pid_t tid) {
+  if (process::is_kcmp_allowed()) return process::share_descriptors(owner.tid, tid);
+  return entries_of(owner) == entries_of({owner.pid, tid, nullptr});
+}
+
+bool process_shares_table(const FdOwner& owner, pid_t parent) {
+  return process::is_kcmp_allowed() && process::share_descriptors(owner.tid, parent);
 }
 
 }  // namespace
@@ -62,14 +77,14 @@ bool share_tables(pid_t a, pid_t b, bool otherwise) {
 std::optional<Refusal> check_table(const FdOwner& owner, std::span<const pid_t> threads,
                                    pid_t parent) {
   for (const pid_t tid : threads) {
-    if (tid == owner.tid || share_tables(owner.tid, tid, true)) continue;
+    if (tid == owner.tid || thread_shares_table(owner, tid)) continue;
     if (process::list_fds(owner.pid, tid).empty()) continue;  // it has exited
     return Refusal{fmt::format("thread {} has a descriptor table of its own "
                                "(unshare(CLONE_FILES)), which cannot be saved yet",
                                tid),
                    "let the thread keep the table of its process"};
   }
-  if (parent != 0 && share_tables(owner.tid, parent, false)) {
+  if (parent != 0 && process_shares_table(owner, parent)) {
     return Refusal{fmt::format("it shares its descriptor table with process {} "
                                "(clone(CLONE_FILES)), which cannot be saved yet",
                                parent),

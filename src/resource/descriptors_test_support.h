@@ -104,6 +104,7 @@ class StoppedProgram {
   void capture() { capture_descriptors(held_, state); }
 
   [[nodiscard]] process::HeldProcess& held(std::size_t i = 0) { return *held_.at(i); }
+  [[nodiscard]] std::size_t count() const { return held_.size(); }
 
   // The description that a descriptor of the model refers to; fails the test if there is none.
   [[nodiscard]] const snapshot::OpenFile& file(pid_t pid, int fd) const {

@@ -2,24 +2,21 @@
 
 #include <sys/epoll.h>
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
 
 #include <algorithm>
 #include <map>
+#include <set>
 
 #include "base/error.h"
-#include "process/kcmp.h"
 #include "resource/epoll_reported.h"
 #include "resource/epoll_restore.h"
+#include "resource/epoll_watched.h"
 #include "resource/file_kind.h"
 
 namespace torpor::resource {
 namespace {
 
 using process::EpollItem;
-
-// As the kernel itself writes device numbers, see EpollItem::sdev.
-std::uint32_t kernel_device(dev_t device) { return ::major(device) << 20 | ::minor(device); }
 
 // Sockets by device and inode. Unlike a pipe's, a socket's inode has one description only, so that
 // no comparison is needed: kcmp(2) walks the set from its start for each, and sets of thousands of
@@ -58,10 +55,26 @@ std::uint64_t watched_file(const FileView& view, std::size_t index, const Captur
   const EpollItem& item = view.info.epoll[index];
   const auto socket = sockets.find({item.sdev, item.ino});
   if (socket != sockets.end()) return socket->second;
-  const auto holder = find_watched(view, index, state.holders);
+  const auto holder = find_watched(view, index, state);
   if (!holder) return 0;
   const auto found = state.open_file_of.find({holder->pid, holder->fd});
   return found == state.open_file_of.end() ? 0 : found->second;
+}
+
+// Without kcmp(2) one of several files that were added under the same number is as good as the
+// other.
+void refuse_mistakable_items(const FileView& view, const snapshot::Epoll& set) {
+  std::set<std::pair<std::int32_t, std::uint64_t>> seen;
+  for (const snapshot::EpollItem& item : set.items()) {
+    if (seen.emplace(item.fd(), item.open_file()).second) continue;
+    throw base::Error(
+        base::ErrorCode::refused,
+        fmt::format(
+            "process {}, descriptor {}: the epoll set watches several files that were added "
+            "as descriptor {}, which cannot be told apart as this host refuses kcmp(2)",
+            view.pid, view.fd, item.fd()),
+        "allow kcmp in the container's seccomp profile (CAP_SYS_PTRACE does it)");
+  }
 }
 
 class EpollKind final : public FileKind {
@@ -79,7 +92,7 @@ class EpollKind final : public FileKind {
     if (!state.processes.empty()) return check_in_flight(view, state);
     const auto& items = view.info.epoll;
     for (std::size_t i = 0; i < items.size(); ++i) {
-      if (find_watched(view, i, state.holders)) continue;
+      if (seems_to_be_held(view, i, state)) continue;
       Refusal refusal = lost_target(items[i]);
       refusal.certain = false;
       return refusal;
@@ -111,6 +124,7 @@ class EpollKind final : public FileKind {
       }
       file.mutable_epoll()->mutable_items(static_cast<int>(i))->set_open_file(id);
     }
+    if (!state.kcmp) refuse_mistakable_items(view, file.epoll());
     find_reported(view, state, file);
   }
 
@@ -133,28 +147,5 @@ class EpollKind final : public FileKind {
 }  // namespace
 
 std::unique_ptr<FileKind> make_epoll_kind() { return std::make_unique<EpollKind>(); }
-
-std::optional<Holder> find_watched(const FileView& view, std::size_t index,
-                                   std::span<const Holder> holders) {
-  const std::vector<EpollItem>& items = view.info.epoll;
-  const EpollItem& item = items[index];
-  // The kernel counts the items of one number in the order in which it lists them.
-  const auto offset = static_cast<unsigned>(
-      std::count_if(items.begin(), items.begin() + static_cast<std::ptrdiff_t>(index),
-                    [&item](const EpollItem& other) { return other.tfd == item.tfd; }));
-  const pid_t tid = view.tid != 0 ? view.tid : view.pid;
-  const auto is_target = [&](const Holder& holder) {
-    const pid_t holder_tid = holder.pid == view.pid ? tid : holder.pid;
-    return process::is_epoll_target(holder_tid, holder.fd, tid, view.fd, item.tfd, offset);
-  };
-  // Nearly always it is still where it was when it was added.
-  const Holder original{.pid = view.pid, .fd = item.tfd, .inode = item.ino};
-  if (is_target(original)) return original;
-  const auto found = std::find_if(holders.begin(), holders.end(), [&](const Holder& holder) {
-    return holder.inode == item.ino && is_target(holder);
-  });
-  if (found == holders.end()) return std::nullopt;
-  return *found;
-}
 
 }  // namespace torpor::resource

@@ -21,6 +21,17 @@ base::UniqueFd FileView::take() const {
   return taken;
 }
 
+std::optional<base::UniqueFd> FileView::take_if_allowed() const {
+  try {
+    return take();
+  } catch (const base::Error& error) {
+    const bool refused =
+        error.code() == base::ErrorCode::permission || error.code() == base::ErrorCode::host_lacks;
+    if (agent != nullptr || !refused) throw;
+    return std::nullopt;
+  }
+}
+
 bool FileView::still_there(const base::UniqueFd& taken) const {
   struct ::stat now {};
   return ::fstat(taken.get(), &now) == 0 && now.st_dev == status.st_dev &&

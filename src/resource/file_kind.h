@@ -21,6 +21,7 @@
 #include "base/progress.h"
 #include "base/unique_fd.h"
 #include "process/held_process.h"
+#include "process/kcmp.h"
 #include "process/proc_fdinfo.h"
 #include "proto/snapshot.pb.h"
 
@@ -53,6 +54,8 @@ struct FileView {
   // through it: it is shared with the program. In the dry pass the program may meanwhile have put
   // another file there: see still_there(). Throws Error permission, program_gone, io.
   [[nodiscard]] base::UniqueFd take() const;
+  // Nothing in a dry pass where the host does not let us.
+  [[nodiscard]] std::optional<base::UniqueFd> take_if_allowed() const;
 
   // Whether `taken` is the file that this view is about.
   [[nodiscard]] bool still_there(const base::UniqueFd& taken) const;
@@ -118,6 +121,7 @@ struct CaptureState {
   // ---- for UNIX sockets: unix_socket_table.h's own, filled when first asked
   mutable std::shared_ptr<UnixSocketTable> unix_sockets;
 
+  bool kcmp = process::is_kcmp_allowed();          // else descriptions are compared in other ways
   std::shared_ptr<DescriptionTable> descriptions;  // descriptors.cpp's own
 };
 

@@ -80,8 +80,8 @@ class PipeKind : public FileKind {
                                              const CaptureState& state) const override {
     if (is_fifo(view)) return find_path(view).refusal;
     if (!state.processes.empty() || has_both_ends(view, state)) return std::nullopt;
-    const base::UniqueFd end = view.take();
-    if (!view.still_there(end) || is_hung_up(end.get())) return std::nullopt;
+    const auto end = view.take_if_allowed();
+    if (!end || !view.still_there(*end) || is_hung_up(end->get())) return std::nullopt;
     Refusal refusal = other_end_outside(view);
     refusal.certain = false;
     return refusal;

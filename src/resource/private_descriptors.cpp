@@ -1,33 +1,14 @@
 #include "resource/private_descriptors.h"
 
 #include <sched.h>
-#include <sys/resource.h>
 
 #include <exception>
 #include <thread>
 
 #include "base/error.h"
+#include "resource/raised_descriptor_limit.h"
 
 namespace torpor::resource {
-namespace {
-
-class RaisedDescriptorLimit {
- public:
-  RaisedDescriptorLimit() {
-    if (::getrlimit(RLIMIT_NOFILE, &before_) != 0) base::throw_system("cannot read a limit");
-    const rlimit raised{before_.rlim_max, before_.rlim_max};
-    ::setrlimit(RLIMIT_NOFILE, &raised);  // never refused: the hard limit stays
-  }
-  RaisedDescriptorLimit(const RaisedDescriptorLimit&) = delete;
-  RaisedDescriptorLimit& operator=(const RaisedDescriptorLimit&) = delete;
-  ~RaisedDescriptorLimit() { ::setrlimit(RLIMIT_NOFILE, &before_); }
-
- private:
-  rlimit before_{};
-};
-
-}  // namespace
-
 void with_private_descriptors(const std::function<void()>& work) {
   const RaisedDescriptorLimit raised;
   std::exception_ptr failure;

@@ -34,8 +34,15 @@ void check_namespaces(pid_t pid, pid_t surroundings, std::vector<Obstacle>& obst
 
 // Memory, descriptors, directories or signal actions that two processes of the tree, or one of them
 // and its parent outside, have in common. The brief sharing between vfork() and exec() is waited
-// out (at most 0.3 s in all).
+// out (at most 0.3 s in all). Where kcmp(2) is refused, nothing but that this is so: see
+// check_stopped_sharing().
 void check_sharing(std::span<const pid_t> pids, std::vector<Obstacle>& obstacles);
+
+// The same without kcmp(2), for memory and directories (signal actions come with memory: clone(2)),
+// and threads with directories of their own. Everything is stopped and the agents inside, which
+// change the process's umask for a moment.
+void check_stopped_sharing(std::span<process::HeldProcess* const> processes,
+                           std::vector<Obstacle>& obstacles);
 
 // System V semaphores and message queues that one of the processes was the last to use.
 void check_system_v(std::span<const pid_t> pids, std::vector<Obstacle>& obstacles);
