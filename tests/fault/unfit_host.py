@@ -5,7 +5,6 @@ with a remedy; the program or the image is as good as before."""
 
 import os
 import pathlib
-import shutil
 
 import torpor_testing
 from faults import CONFLICT, HOST_LACKS, PERMISSION, REFUSED, FaultTest
@@ -16,16 +15,9 @@ DIGITS = b"0123456789"
 
 
 class UnfitHost(FaultTest):
-    def setUp(self):
-        super().setUp()
-        forbid = pathlib.Path(__file__).parents[1] / "support" / "forbid.py"
-        self.forbid_path = self.directory / "forbid.py"
-        shutil.copy(forbid, self.forbid_path)
-        self.forbid_path.chmod(0o644)
-
-    def torpor_without(self, what: str, *words):
+    def torpor_in(self, letter: str, *words):
         """Runs torpor where the kernel refuses something."""
-        launcher = self.user_command("/usr/bin/python3", self.forbid_path, what, self.torpor_path, *words)
+        launcher = self.user_command(*self.environment_command(letter), self.torpor_path, *words)
         return torpor_testing.subprocess.run(
             launcher, env=self.environment, cwd=self.directory, stdin=torpor_testing.subprocess.DEVNULL,
             capture_output=True, text=True, timeout=60, check=False)
@@ -106,7 +98,7 @@ class UnfitHost(FaultTest):
         if self.is_root():
             self.skipTest("root needs none")
         last = self.image_of_killed()
-        done = self.torpor_without("namespaces", "restart", self.NAME)
+        done = self.torpor_in("a", "restart", self.NAME)
         self.assert_said(done, HOST_LACKS, "namespace", "try:")
         self.assertEqual(done.stdout, "", "something has run")
         self.assert_nothing_left()
@@ -116,7 +108,7 @@ class UnfitHost(FaultTest):
         steady = self.start_steady()
         first = self.checkpoint_ok(steady)
         before = self.pictures(steady)
-        done = self.torpor_without("ptrace", "checkpoint", steady.pid, "--name", self.NAME)
+        done = self.torpor_in("b", "checkpoint", steady.pid, "--name", self.NAME)
         self.assert_said(done, PERMISSION, "trace", "try:")
         self.assertEqual(self.generations(), ["1"])
         self.assert_unharmed(steady, before)
@@ -126,7 +118,7 @@ class UnfitHost(FaultTest):
 
     def test_no_ptrace_for_a_restart(self):
         last = self.image_of_killed()
-        done = self.torpor_without("ptrace", "restart", self.NAME)
+        done = self.torpor_in("b", "restart", self.NAME)
         self.assertIn(done.returncode, (PERMISSION, HOST_LACKS), done.stderr)
         self.assert_said(done, done.returncode, "trace", "try:")
         self.assertEqual(done.stdout, "", "something has run")

@@ -221,6 +221,7 @@ class TorporTest(unittest.TestCase):
     killed."""
 
     uid: int | None = None           # the user as whom torpor is run; None: as we are
+    environment_letter: str | None = None  # where user_command() runs things, see environment.c
     allow_leftover_processes = False
 
     @classmethod
@@ -303,7 +304,8 @@ class TorporTest(unittest.TestCase):
     # --- running things
 
     def user_command(self, *words) -> list[str]:
-        return as_user(self.uid, [str(word) for word in words])
+        environment = self.environment_command(self.environment_letter) if self.environment_letter else []
+        return as_user(self.uid, [*environment, *(str(word) for word in words)])
 
     def environment_command(self, letter: str) -> list[str]:
         """What to put before a command so that it runs where the kernel refuses something: see

@@ -1,0 +1,20 @@
+#!/usr/bin/python3
+"""The cycle test where the host lets nobody read the memory of others by process_vm_readv, take their
+descriptors or compare them (kcmp), while ptrace is allowed: environment d. A few programs.
+
+usage: hardened_cycle.py [PROGRAM...] [--seed N] [--cycles N] [--only root|user]
+"""
+# ctest-for-each: python go sh_bash tokens
+# ctest: TIMEOUT 900 PROCESSORS 2 COST 60
+
+import cycle
+import disturbed
+
+
+class HardenedCycle(cycle.Cycle):
+    environment_letter = "d"
+    cycles, root_cycles = 6, 3
+
+
+if __name__ == "__main__":
+    disturbed.main(HardenedCycle, cycle.PROGRAMS)
