@@ -4,6 +4,7 @@
 #include <linux/sched.h>
 
 #include "agent/agent.h"
+#include "agent/clone.h"
 
 namespace torpor::agent {
 namespace {
@@ -66,7 +67,8 @@ std::int64_t fork_husk(Context* context, const Call& call) {
   args.exit_signal = call.args[3];
   args.set_tid = call.args[1];
   args.set_tid_size = call.args[2];
-  const std::int64_t pid = raw_syscall(__NR_clone3, address_of(&args), sizeof(args));
+  std::int64_t pid = raw_syscall(__NR_clone3, address_of(&args), sizeof(args));
+  if (may_clone_plainly(pid, args)) pid = clone_plainly(args);
   if (pid != 0) return pid;
   raw_syscall(__NR_dup3, socket, kHuskSocket, 02000000);
   raw_syscall(__NR_close, socket);

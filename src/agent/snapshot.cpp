@@ -3,6 +3,7 @@
 #include <linux/sched.h>
 
 #include "agent/agent.h"
+#include "agent/clone.h"
 
 namespace torpor::agent {
 namespace {
@@ -31,7 +32,8 @@ void helper(void* argument) {
   raw_syscall(__NR_close_range, control + 1, 0xffffffffU, 0);
   clone_args args{};
   args.flags = CLONE_UNTRACED;
-  const std::int64_t pid = raw_syscall(__NR_clone3, address_of(&args), sizeof(args));
+  std::int64_t pid = raw_syscall(__NR_clone3, address_of(&args), sizeof(args));
+  if (may_clone_plainly(pid, args)) pid = clone_plainly(args);
   if (pid == 0) stay_frozen(static_cast<int>(control));
   context->snapshot_pid = static_cast<std::int32_t>(pid);
   for (;;) raw_syscall(__NR_exit_group, 0);
@@ -47,7 +49,8 @@ std::int64_t snapshot(Context* context, int control) {
   args.flags = CLONE_VM | CLONE_VFORK | CLONE_UNTRACED;
   args.stack = address_of(context->helper_stack);
   args.stack_size = sizeof(context->helper_stack);
-  const std::int64_t helper_pid = clone_call(&args, sizeof(args), helper, context);
+  std::int64_t helper_pid = clone_call(&args, sizeof(args), helper, context);
+  if (may_clone_plainly(helper_pid, args)) helper_pid = clone_plainly_to(args, helper, context);
   if (helper_pid < 0) return helper_pid;
   raw_syscall(__NR_wait4, static_cast<std::uint64_t>(helper_pid), 0, kWaitAll, 0);
   return context->snapshot_pid;

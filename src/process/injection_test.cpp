@@ -1,13 +1,20 @@
 #include "process/injection.h"
 
 #include <gtest/gtest.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 
+#include <array>
+
+#include "process/descriptor_passing.h"
 #include "process/proc_fdinfo.h"
 #include "process/proc_stat.h"
 #include "process/proc_test_support.h"
 #include "process/proc_tree.h"
+#include "process/remote_memory.h"
 
 namespace torpor::process {
 namespace {
@@ -74,6 +81,48 @@ TEST_P(Injection, IntoAGroupStop) {
   }
   EXPECT_EQ(read_stat(child.pid()).state, 'T');
   EXPECT_EQ(traces_of(child.pid()), before);
+}
+
+// From now on the agent's thread, and it alone, is told that there is no clone3(2).
+void take_clone3_from(AgentClient& agent) {
+  std::array<sock_filter, 4> filter{{BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+                                     BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_clone3, 0, 1),
+                                     BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
+                                     BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)}};
+  Batch batch(agent);
+  struct {
+    std::uint64_t length = std::tuple_size_v<decltype(filter)>;
+    std::uint64_t instructions = 0;
+  } program;
+  program.instructions = batch.value(filter).address();
+  batch.call(SYS_prctl, {PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0}, "give up privileges");
+  batch.call(SYS_seccomp, {SECCOMP_SET_MODE_FILTER, 0, batch.value(program)}, "filter");
+  batch.run();
+}
+
+TEST(Snapshot, IsMadeWhereThereIsNoClone3) {
+  static volatile int value;
+  value = 5;
+  const TestChild child([] {});
+  StoppedTree tree = StoppedTree::stop({.root = child.pid(), .reaper = 0, .not_ours = {}}, 5000);
+  const auto agent = InjectedAgent::enter(tree.processes().front());
+  AgentClient& client = agent->client();
+  take_clone3_from(client);
+  std::array<int, 2> ends{};
+  ASSERT_EQ(::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends.data()), 0);
+  base::UniqueFd control(ends[0]);
+  base::UniqueFd theirs(ends[1]);
+  pass_credentials(control.get());
+  const int number = client.give_fd_anywhere(theirs.get());
+  theirs.reset();
+  client.call(agent::kSnapshot, {number}, "copy");
+  std::byte note{};
+  const pid_t copy = receive_with_pid(control.get(), &note, sizeof(note), 10000);
+  EXPECT_NE(copy, child.pid());
+  const auto place = base::RemotePtr(reinterpret_cast<std::uint64_t>(&value));
+  write_value(child.pid(), place, 6);
+  EXPECT_EQ(read_value<int>(copy, place), 5);
+  ::kill(copy, SIGKILL);
 }
 
 }  // namespace
