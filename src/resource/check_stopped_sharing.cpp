@@ -112,7 +112,10 @@ class OwnMasks {
   std::size_t set_ = 0;  // so many have another one now
 };
 
-void check_directories(Processes processes, const OwnMasks& masks, Obstacles& obstacles) {
+void check_directories(Processes processes, std::uint32_t digit, std::uint32_t inverted,
+                       Obstacles& obstacles) {
+  OwnMasks masks(processes);
+  masks.set_all(digit, inverted);
   for (std::size_t i = 0; i < processes.size(); ++i) {
     const HeldProcess& held = *processes[i];
     const auto& threads = held.threads;
@@ -133,14 +136,14 @@ void check_directories(Processes processes, const OwnMasks& masks, Obstacles& ob
 
 void check_stopped_sharing(Processes processes, Obstacles& obstacles) {
   check_memories(processes, obstacles);
-  OwnMasks masks(processes);
   for (std::uint32_t digit = 1; digit <= processes.size(); digit *= kMasks) {
-    // Twice, as a thread that has one of its own could have the very same.
-    for (const std::uint32_t inverted : {0U, kMasks - 1}) {
-      masks.set_all(digit, inverted);
-      check_directories(processes, masks, obstacles);
-    }
+    check_directories(processes, digit, 0, obstacles);
   }
+  // Once more, as a thread that has one of its own could have the very same.
+  std::vector<HeldProcess*> with_threads;
+  std::ranges::copy_if(processes, std::back_inserter(with_threads),
+                       [](const HeldProcess* held) { return held->threads.size() > 1; });
+  check_directories(with_threads, 1, kMasks - 1, obstacles);
 }
 
 }  // namespace torpor::resource

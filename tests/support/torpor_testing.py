@@ -221,7 +221,8 @@ class TorporTest(unittest.TestCase):
     killed."""
 
     uid: int | None = None           # the user as whom torpor is run; None: as we are
-    environment_letter: str | None = None  # where user_command() runs things, see environment.c
+    # Where user_command() runs things, see environment.c; any test can so be tried anywhere.
+    environment_letter: str | None = os.environ.get("TORPOR_TEST_ENVIRONMENT")
     allow_leftover_processes = False
 
     @classmethod
