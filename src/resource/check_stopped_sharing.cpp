@@ -26,7 +26,7 @@ void add(Obstacles& obstacles, const HeldProcess& held, std::string what, std::s
        "not supported"});
 }
 
-// ---- memory: each agent has an area of its own in it
+// ---- memory: the agent of one is seen in the other
 
 using AgentWords = std::array<std::uint64_t, 64>;  // of its context, different in each
 
@@ -46,7 +46,26 @@ void check_memory_of(const HeldProcess& held, const std::map<std::uint64_t, Held
   }
 }
 
+// Agents that lie at the same address in all processes: each gets a word of its own into its
+// message, and has it no more if another has got one there too.
+void check_same_places(Processes processes, Obstacles& obstacles) {
+  for (std::uint64_t i = 0; i < processes.size(); ++i) {
+    process::Batch batch(*processes[i]->agent);
+    batch.value(i);
+    batch.call(SYS_getpid, {}, "look whether it shares its memory");
+    batch.run();
+  }
+  for (std::uint64_t i = 0; i < processes.size(); ++i) {
+    const HeldProcess& held = *processes[i];
+    const base::RemotePtr word = held.agent->message_payload();
+    if (process::read_value<std::uint64_t>(held.memory_pid(), word) == i) continue;
+    add(obstacles, held, fmt::format("process {}", held.pid),
+        "it shares its memory with another process");
+  }
+}
+
 void check_memories(Processes processes, Obstacles& obstacles) {
+  check_same_places(processes, obstacles);
   std::map<std::uint64_t, HeldProcess*> agents;
   for (HeldProcess* held : processes) agents[held->agent->code().address()] = held;
   for (const HeldProcess* held : processes) check_memory_of(*held, agents, obstacles);

@@ -71,6 +71,16 @@ TEST_P(StoppedSharing, IsFoundAndMasksStayAsTheyWere) {
   EXPECT_EQ(process::read_status(child.pid()).umask, 027U);
 }
 
+TEST(StoppedSharing, OfMemoryByAgentsAtTheSamePlace) {
+  const Program child([] {});
+  StoppedProgram program(child.pid());
+  const std::array<process::HeldProcess*, 2> twice{&program.held(), &program.held()};
+  std::vector<Obstacle> obstacles;
+  check_stopped_sharing(twice, obstacles);
+  ASSERT_FALSE(obstacles.empty());
+  EXPECT_NE(obstacles.front().reason.find("its memory"), std::string::npos);
+}
+
 TEST(StoppedSharing, ThreadWithDirectoriesOfItsOwn) {
   for (const bool own : {false, true}) {
     const Program child([&](const Program::Ready& ready) {
