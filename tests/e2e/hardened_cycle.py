@@ -12,7 +12,7 @@ import disturbed
 
 
 class HardenedCycle(cycle.Cycle):
-    environment_letter = "d"
+    environment_of_all = "d"
     cycles, root_cycles = 6, 3
 
 

@@ -11,7 +11,7 @@ import features
 
 
 class HardenedFeatures(features.Features):
-    environment_letter = "d"
+    environment_of_all = "d"
 
 
 if __name__ == "__main__":

@@ -222,7 +222,7 @@ class TorporTest(unittest.TestCase):
 
     uid: int | None = None           # the user as whom torpor is run; None: as we are
     # Where user_command() runs things, see environment.c; any test can so be tried anywhere.
-    environment_letter: str | None = os.environ.get("TORPOR_TEST_ENVIRONMENT")
+    environment_of_all: str | None = os.environ.get("TORPOR_TEST_ENVIRONMENT")
     allow_leftover_processes = False
 
     @classmethod
@@ -305,7 +305,7 @@ class TorporTest(unittest.TestCase):
     # --- running things
 
     def user_command(self, *words) -> list[str]:
-        environment = self.environment_command(self.environment_letter) if self.environment_letter else []
+        environment = self.environment_command(self.environment_of_all) if self.environment_of_all else []
         return as_user(self.uid, [*environment, *(str(word) for word in words)])
 
     def environment_command(self, letter: str) -> list[str]:
