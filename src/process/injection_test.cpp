@@ -38,7 +38,10 @@ class Injection : public testing::TestWithParam<Reach> {
     return StoppedTree::stop({.root = pid, .reaper = 0, .not_ours = {}}, 5000);
   }
 };
-INSTANTIATE_TEST_SUITE_P(Ways, Injection, testing::Values(Reach::automatic, Reach::called));
+INSTANTIATE_TEST_SUITE_P(Ways, Injection, testing::Values(Reach::automatic, Reach::called),
+                         [](const auto& info) {
+                           return std::string(info.param == Reach::called ? "Called" : "Automatic");
+                         });
 
 TEST_P(Injection, ServesAndLeavesNothing) {
   const TestChild child([] {});

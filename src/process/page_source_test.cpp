@@ -179,7 +179,10 @@ class PageReading : public testing::TestWithParam<Way> {
     return ProcessPageSource(pid, PageFinder::automatic, GetParam());
   }
 };
-INSTANTIATE_TEST_SUITE_P(Ways, PageReading, testing::Values(Way::automatic, Way::file));
+INSTANTIATE_TEST_SUITE_P(Ways, PageReading, testing::Values(Way::automatic, Way::file),
+                         [](const auto& info) {
+                           return std::string(info.param == Way::file ? "File" : "Automatic");
+                         });
 
 TEST_P(PageReading, ReadsRunsOneBehindTheOther) {
   ProcessPageSource source = of(::getpid());

@@ -50,7 +50,10 @@ class Remote : public testing::TestWithParam<Way> {
   char* place_;
   TestChild child_;
 };
-INSTANTIATE_TEST_SUITE_P(Ways, Remote, testing::Values(Way::automatic, Way::file));
+INSTANTIATE_TEST_SUITE_P(Ways, Remote, testing::Values(Way::automatic, Way::file),
+                         [](const auto& info) {
+                           return std::string(info.param == Way::file ? "File" : "Automatic");
+                         });
 
 std::span<const std::byte> bytes_of(std::string_view text) {
   return std::as_bytes(std::span(text));

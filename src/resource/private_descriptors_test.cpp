@@ -15,10 +15,20 @@
 namespace torpor::resource {
 namespace {
 
+std::string name_of(const testing::TestParamInfo<PrivateBy>& info) {
+  switch (info.param) {
+    case PrivateBy::automatic: return "Automatic";
+    case PrivateBy::thread: return "Thread";
+    case PrivateBy::process: return "Process";
+  }
+  return "";
+}
+
 class PrivateDescriptors : public testing::TestWithParam<PrivateBy> {};
 INSTANTIATE_TEST_SUITE_P(Ways, PrivateDescriptors,
                          testing::Values(PrivateBy::thread, PrivateBy::process,
-                                         PrivateBy::automatic));
+                                         PrivateBy::automatic),
+                         name_of);
 
 TEST_P(PrivateDescriptors, AnyNumberCanBeUsed) {
   const base::UniqueFd event(::eventfd(3, EFD_CLOEXEC));
