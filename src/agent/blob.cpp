@@ -8,10 +8,16 @@
 
 extern "C" const std::byte torpor_agent_elf[];
 extern "C" const std::byte torpor_agent_elf_end[];
+extern "C" const std::byte torpor_resident_elf[];
+extern "C" const std::byte torpor_resident_elf_end[];
 
 namespace torpor::agent {
 
 std::span<const std::byte> agent_program() { return {torpor_agent_elf, torpor_agent_elf_end}; }
+
+std::span<const std::byte> resident_program() {
+  return {torpor_resident_elf, torpor_resident_elf_end};
+}
 
 std::span<const std::byte> agent_blob() {
   Elf64_Ehdr header{};

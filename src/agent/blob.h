@@ -11,7 +11,10 @@ namespace torpor::agent {
 // The ELF file: executed, it is a husk.
 std::span<const std::byte> agent_program();
 
-// Its one segment from the BlobHeader on: copied into a process, it is the agent.
+// The ELF file of the resident agent (resident/resident_abi.h).
+std::span<const std::byte> resident_program();
+
+// The one segment of agent_program() from the BlobHeader on: copied into a process, it is the agent.
 std::span<const std::byte> agent_blob();
 
 // What stands at its start.

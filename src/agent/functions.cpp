@@ -36,6 +36,12 @@ std::int64_t set_undo(Context* context, const Call& call) {
   return 0;
 }
 
+std::int64_t call_other(Context* context, const Call& call) {
+  using More = std::int64_t (*)(Context*, const Call&);
+  if (context->more_functions == 0) return -ENOSYS;
+  return reinterpret_cast<More>(context->more_functions)(context, call);
+}
+
 }  // namespace
 
 std::int64_t call_function(Context* context, const Call& call) {
@@ -52,7 +58,7 @@ std::int64_t call_function(Context* context, const Call& call) {
     case kLetGo: return let_go(context);
     case kReap: serve_reaper(static_cast<int>(a[0]));
     case kSetUndo: return set_undo(context, call);
-    default: return -ENOSYS;
+    default: return call_other(context, call);
   }
 }
 

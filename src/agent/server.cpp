@@ -62,6 +62,7 @@ bool sound(const Message& message, std::int64_t received) {
 }  // namespace
 
 void abandon(Context* context) {
+  if (context->on_lost != 0) jump_to(context->on_lost, context);
   if (context->injected == 0) {
     for (;;) raw_syscall(__NR_exit_group, 1);
   }

@@ -1,0 +1,171 @@
+#include "agent/resident/checkpoint_thread.h"
+
+#include <asm/errno.h>
+#include <asm/unistd.h>
+#include <linux/mman.h>
+#include <linux/sched.h>
+
+#include "agent/resident/resident.h"
+
+namespace torpor::agent {
+namespace {
+
+constexpr std::uint64_t kUnix = 1;
+constexpr std::uint64_t kSeqPacketCloseOnExec = 5 | 02000000;
+constexpr std::uint64_t kSocketLevel = 1;
+constexpr std::uint64_t kPeerCredentials = 17;
+
+struct Address {
+  std::uint16_t family;
+  char path[108];
+};
+
+struct Credentials {
+  std::uint32_t pid, uid, gid;
+};
+
+// The supervisor listens under a name in the abstract space that tells of the computation
+// (unix(7)).
+std::uint64_t supervisor_address(Address& address) {
+  address.family = kUnix;
+  address.path[0] = '\0';
+  constexpr std::uint64_t kName = sizeof(kSocketPrefix) - 1;
+  copy_bytes(address.path + 1, kSocketPrefix, kName);
+  char* end = put_hex(address.path + 1 + kName, resident().record.computation) - 1;
+  return static_cast<std::uint64_t>(end - reinterpret_cast<char*>(&address));
+}
+
+// Anybody may listen under a name: only our own user's, or root, is our supervisor.
+bool is_trusted(std::uint64_t socket) {
+  Credentials peer{};
+  std::uint32_t bytes = sizeof(peer);
+  const std::int64_t told = raw_syscall(__NR_getsockopt, socket, kSocketLevel, kPeerCredentials,
+                                        address_of(&peer), address_of(&bytes));
+  const auto user = static_cast<std::uint32_t>(raw_syscall(__NR_getuid));
+  return told == 0 && (peer.uid == user || peer.uid == 0);
+}
+
+std::int64_t connect_to_supervisor() {
+  const std::int64_t made = raw_syscall(__NR_socket, kUnix, kSeqPacketCloseOnExec, 0);
+  if (made < 0) return made;
+  const auto socket = static_cast<std::uint64_t>(made);
+  Address address{};
+  const std::uint64_t bytes = supervisor_address(address);
+  const std::int64_t connected = raw_syscall(__NR_connect, socket, address_of(&address), bytes);
+  if (connected == 0 && is_trusted(socket)) return made;
+  raw_syscall(__NR_close, socket);
+  return -ECONNREFUSED;
+}
+
+void say_hello(const Context* context) {
+  Hello hello{};
+  hello.magic = kBlobMagic;
+  hello.context = address_of(context);
+  hello.code = context->code;
+  hello.tid = raw_syscall(__NR_gettid);
+  raw_syscall(__NR_sendto, static_cast<std::uint64_t>(context->socket), address_of(&hello),
+              sizeof(hello), 0x4000 /* MSG_NOSIGNAL */);
+}
+
+void checkpoint_thread(void* argument) {
+  auto* context = static_cast<Context*>(argument);
+  if (context->snapshot_control == kWithoutDescriptors) {
+    raw_syscall(__NR_close_range, 0, 0xffffffffU, 0);
+  }
+  context->agent_tid = static_cast<std::int32_t>(raw_syscall(__NR_gettid));
+  const std::int64_t socket = connect_to_supervisor();
+  if (socket < 0) abandon(context);
+  context->socket = static_cast<std::int32_t>(socket);
+  say_hello(context);
+  serve(context);
+}
+
+void end_thread() {
+  for (;;) raw_syscall(__NR_exit, 0);
+}
+
+std::int64_t make_room(std::uint64_t count) {
+  ResidentProcess& process = resident().process;
+  const std::int64_t room =
+      raw_syscall(__NR_mmap, kRoomAddress, count * sizeof(ParkedThread), PROT_READ | PROT_WRITE,
+                  MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, ~std::uint64_t{0}, 0);
+  if (room < 0 && room >= -4095) return room;
+  process.room = static_cast<std::uint64_t>(room);
+  process.room_count = count;
+  store(&process.room_ready, 1);
+  futex_wake(&process.room_ready);
+  return room;
+}
+
+// The stopped thread, whose table of descriptors is the program's, starts our successor.
+[[noreturn]] void hand_over(Context* context) {
+  ResidentProcess& process = resident().process;
+  calls_of(context->message)[context->message.header.count - 1].result = 0;
+  reply(context);
+  store(&process.starter_word, kStarterSpawns);
+  futex_wake(&process.starter_word);
+  end_thread();
+  __builtin_unreachable();
+}
+
+// Lets the stopped threads go, and everything be as if they had never been stopped.
+std::int64_t end_stop() {
+  constexpr std::int64_t kNap = 1000000;
+  ResidentProcess& process = resident().process;
+  release_parked();
+  for (std::uint32_t left = load(&process.left); left != load(&process.parked);
+       left = load(&process.left)) {
+    futex_wait(&process.left, left, kNap);
+  }
+  if (process.room != 0) {
+    raw_syscall(__NR_munmap, process.room, process.room_count * sizeof(ParkedThread));
+  }
+  process.room = process.room_count = 0;
+  process.parked = process.left = 0;
+  process.release = process.room_ready = 0;
+  process.starter_word = kStarterWaits;
+  store(&process.stop_state, kNotStopping);
+  return 0;
+}
+
+}  // namespace
+
+std::int64_t start_checkpoint_thread(bool with_descriptors) {
+  Context& context = resident().context;
+  while (const std::uint32_t lives = load(&context.agent_lives)) {
+    futex_wait(&context.agent_lives, lives, -1);
+  }
+  context.code = kResidentBase;
+  context.code_bytes = kResidentTextBytes;
+  context.injected = 1;
+  context.undo_count = 0;
+  context.probe_count = 0;
+  context.snapshot_control = with_descriptors ? 0 : kWithoutDescriptors;
+  context.on_lost = reinterpret_cast<std::uint64_t>(abandon_stop);
+  context.more_functions = reinterpret_cast<std::uint64_t>(resident_function);
+  store(&context.agent_lives, 1);
+  constexpr std::uint64_t kFlags = CLONE_VM | CLONE_FS | CLONE_SIGHAND | CLONE_THREAD |
+                                   CLONE_SYSVSEM | CLONE_CHILD_CLEARTID | CLONE_UNTRACED;
+  const std::int64_t tid = clone_thread(kFlags, context.agent_stack + sizeof(context.agent_stack),
+                                        &context.agent_lives, checkpoint_thread, &context);
+  if (tid < 0) store(&context.agent_lives, 0);
+  return tid;
+}
+
+std::int64_t resident_function(Context* context, const Call& call) {
+  switch (call.number) {
+    case kMakeRoom: return make_room(call.args[0]);
+    case kHandOver: hand_over(context);
+    case kEndStop: return end_stop();
+    default: return -ENOSYS;
+  }
+}
+
+// The supervisor is gone, or done with us.
+void abandon_stop(Context* context) {
+  execute(context, context->undo, context->undo_count);
+  if (load(&resident().process.stop_state) == kStopping) end_stop();
+  for (;;) raw_syscall(__NR_exit, 0);
+}
+
+}  // namespace torpor::agent

@@ -1,0 +1,15 @@
+// The checkpoint thread: there only from the order to stop until the program runs again.
+#pragma once
+
+#include <cstdint>
+
+namespace torpor::agent {
+
+inline constexpr int kWithoutDescriptors = -1;
+
+// Starts it, with a table of descriptors of its own: empty but for its socket, or
+// (`with_descriptors`) with a copy of the program's. It connects to the supervisor and serves it.
+// Its tid, or -errno.
+std::int64_t start_checkpoint_thread(bool with_descriptors);
+
+}  // namespace torpor::agent

@@ -1,0 +1,93 @@
+// Inside of the resident agent: what its files share. Freestanding.
+#pragma once
+
+#include "agent/agent.h"
+#include "agent/resident/frame.h"
+#include "agent/resident/resident_abi.h"
+
+namespace torpor::agent {
+
+// A system call of the program that was led here instead of into the kernel. All signals are
+// blocked.
+struct Trap {
+  std::int64_t number;
+  std::uint64_t args[6];
+  Frame* frame;
+};
+
+#pragma GCC visibility push(hidden)  // no detour through a table, which would be writable
+extern "C" {
+extern Resident resident_area;  // at kResidentData, by the link script
+void resident_restorer();       // what a handler of ours returns to
+
+// Goes on where the program's own sigreturn, whose frame is at `frame`, leads to. Our own frame is
+// forgotten.
+[[noreturn]] void return_from_signal(const Frame* frame);
+// Leaves the handler for `registers` (struct user_regs_struct) without a sigreturn, which would
+// make the kernel forget a call that it can restart. `extended` as in Frame.
+[[noreturn]] void leave_by_hand(const std::uint64_t* registers, std::uint64_t extended,
+                                const std::uint64_t* mask);
+// clone(2) of a thread that calls function(argument) and never returns.
+std::int64_t clone_thread(std::uint64_t flags, void* stack_top, std::uint32_t* cleared,
+                          void (*function)(void*), void* argument);
+
+// From the kernel's start of this program (`stack` as the kernel has left it): puts the program
+// that was asked for in place, and starts it.
+[[noreturn]] void resident_main(std::uint64_t* stack);
+
+void on_trap(int signal, SignalInfo* info, Frame* frame);
+void on_stop(int signal, SignalInfo* info, Frame* frame);
+}
+#pragma GCC visibility pop
+
+inline Resident& resident() { return resident_area; }
+inline bool in_resident_text(std::uint64_t address) {
+  return address - kResidentBase < kResidentTextBytes;
+}
+
+// The wrapped calls, by what they are about. Each returns the call's result, or that the program is
+// to make it again (make_again()).
+inline constexpr std::int64_t kMakeItAgain = -4096;
+std::int64_t wrap_signal_call(Trap& trap);
+std::int64_t wrap_exec(Trap& trap);
+std::int64_t wrap_fork(Trap& trap);
+std::int64_t wrap_prctl(Trap& trap);
+std::int64_t wrap_link(Trap& trap);
+
+// signal_state.cpp: how the program sees the two signals that are ours.
+std::uint64_t our_signals();                     // as a set
+std::uint32_t blocked_bits(std::uint64_t mask);  // which of them are in the set
+std::uint64_t with_blocked(std::uint64_t mask, std::uint32_t bits);
+int index_of_ours(std::uint64_t signal);  // in Resident::actions, or -1
+ResidentThread& this_thread();
+ResidentThread* known_thread(std::uint32_t tid);
+void install_handlers();
+void ignore_stop_signal();
+
+// Whether this process is the one whose memory this is, and not one that borrows it (vfork).
+bool owns_memory();
+void claim_memory();
+
+// Lets all parked threads go. The stop is over when all have left.
+void release_parked();
+std::int64_t resident_function(Context* context, const Call& call);
+[[noreturn]] void abandon_stop(Context* context);
+
+// loader.cpp. Maps the program in `descriptor` and tells the kernel and the program's stack about
+// it. Where it begins, or -errno.
+std::int64_t load_program(std::uint64_t descriptor, const char* name, std::uint64_t* stack);
+// exec.cpp: as execveat(2), with everything that the agent needs to come along. Returns only on
+// failure.
+std::int64_t execute(const Trap& trap, std::uint64_t directory, const char* path,
+                     const char* const* arguments, const char* const* environment,
+                     std::uint64_t flags, std::uint64_t signal_mask);
+std::int64_t install_filter();
+
+// text.cpp
+std::size_t length_of(const char* text);
+bool same_text(const char* a, const char* b);
+char* put_hex(char* to, std::uint64_t number);     // ends with a blank
+char* put_number(char* to, std::uint64_t number);  // decimal; ends the text, returns where
+const char* take_hex(const char* from, std::uint64_t* number);
+
+}  // namespace torpor::agent

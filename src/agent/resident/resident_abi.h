@@ -1,0 +1,142 @@
+// The contract between the supervisor and the resident agent: what stands in a process of the
+// wrapped mode all the time (docs/wrapped-mode.md). Freestanding; both sides include it.
+//
+// The resident agent is a program at a fixed address. Every exec of the computation goes through
+// it: it maps the program that was asked for beside itself and starts it. A seccomp filter, which
+// nobody can take off again, leads some system calls of the program into it; calls made from its
+// own text pass. This is why its address is the same in every process and every version.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "agent/agent_abi.h"
+
+namespace torpor::agent {
+
+// Below everything that the kernel chooses by itself, above the memory of the sanitizers: nobody
+// maps there who was not told to.
+inline constexpr std::uint64_t kResidentBase = 0x7e9100000000;
+inline constexpr std::uint64_t kResidentTextBytes = 0x40000;  // as much as may be there
+inline constexpr std::uint64_t kResidentData = kResidentBase + kResidentTextBytes;
+
+// Unused by Linux (signal(7)).
+inline constexpr int kDefaultStopSignal = 16;  // SIGSTKFLT
+inline constexpr int kTrapSignal = 31;         // SIGSYS
+
+// With what the resident agent is executed, in front of the program's own arguments. The first is a
+// line of hexadecimal numbers, in the order of this struct; the second the name under which the
+// program was to be executed.
+inline constexpr std::size_t kOwnArguments = 2;
+struct ExecRecord {
+  std::uint64_t task;         // ResidentTask
+  std::uint64_t descriptor;   // of the program's file; kRun: where to write an errno if it fails
+  std::uint64_t signal_mask;  // with which the program starts, as it sees it
+  std::uint64_t ignored;      // signals of ours that the program ignores
+  std::uint64_t stop_signal;
+  std::uint64_t computation;   // a random number that tells it from all others
+  std::uint64_t no_new_privs;  // as the program sees it
+};
+inline constexpr std::size_t kRecordFields = sizeof(ExecRecord) / sizeof(std::uint64_t);
+inline constexpr std::size_t kRecordText = kRecordFields * 17 + 1;
+
+enum ResidentTask : std::uint64_t {
+  kRun = 0,   // puts the filter in place, and executes the program of that name
+  kLoad = 1,  // maps the program in `descriptor`
+};
+
+// One of the two signals that are ours as the program sees it.
+struct VirtualAction {  // struct sigaction of the kernel
+  std::uint64_t handler;
+  std::uint64_t flags;
+  std::uint64_t restorer;
+  std::uint64_t mask;
+};
+
+// What is remembered of a thread that has made one of the wrapped calls.
+struct ResidentThread {
+  std::uint32_t tid;
+  std::uint32_t blocked;  // bit 0: the trap signal, bit 1: the stop signal, as the program sees it
+  // The set that a waiting call is given instead of the program's, and where pselect6 finds it.
+  std::uint64_t mask;
+  std::uint64_t mask_place[2];
+  std::uint64_t program_pointer;  // what stood in that register
+};
+inline constexpr std::size_t kResidentThreads = 16384;
+
+// One thread that has been stopped.
+struct ParkedThread {
+  std::uint32_t tid;
+  std::uint32_t state;     // ParkState
+  std::uint64_t frame;     // address of its ucontext
+  std::uint64_t bases[2];  // fs, gs
+  ThreadAnswers answers;
+  std::uint32_t
+      changed;  // HowToGoOn; if not kUnchanged, to `registers`, which the supervisor writes
+  std::uint32_t unused;
+  std::uint64_t registers[27];  // struct user_regs_struct
+};
+enum HowToGoOn : std::uint32_t {
+  kUnchanged = 0,
+  kChanged = 1,
+  kRestarting = 2,  // into restart_syscall(2), which a sigreturn would make the kernel forget
+};
+enum ParkState : std::uint32_t { kParkComing = 0, kParked = 1 };
+
+// In a process of its own right this page is its own: a fork finds it empty (MADV_WIPEONFORK).
+struct ResidentProcess {
+  std::uint32_t pid;         // whose it is; another who shares the memory (vfork) keeps off
+  std::uint32_t stop_state;  // StopState
+  std::uint32_t release;     // futex: parked threads go on
+  std::uint32_t parked;      // how many have come
+  std::uint32_t left;        // how many have gone on
+  std::uint32_t
+      starter_word;    // futex: what the thread that was stopped first is to do, StarterTask
+  std::uint64_t room;  // ParkedThread[], once the supervisor has had it mapped
+  std::uint64_t room_count;
+  std::uint32_t room_ready;  // futex
+  std::uint32_t stop_tries;
+};
+enum StopState : std::uint32_t { kNotStopping = 0, kStopping = 1 };
+enum StarterTask : std::uint32_t { kStarterWaits = 0, kStarterSpawns = 1, kStarterDone = 2 };
+
+// The resident agent's writable area, at kResidentData.
+struct Resident {
+  std::uint64_t magic;
+  ExecRecord record;         // of the exec that brought us in
+  VirtualAction actions[2];  // of the trap signal and of the stop signal
+  std::uint32_t pending;     // of those two, for the process; same bits as ResidentThread::blocked
+  std::uint32_t unused;
+  // The same two bits of the masks that the program has given with its handlers.
+  std::uint8_t action_masks[72];
+  char executable[4096];  // what /proc/self/exe is to say
+  alignas(4096) ResidentProcess process;
+  alignas(4096) ResidentThread threads[kResidentThreads];
+  alignas(4096) Context context;  // of the checkpoint thread
+};
+inline constexpr std::uint64_t kResidentMagic = 0x31736572726f7470;  // "ptorres1"
+inline constexpr std::uint64_t kResidentBytes =
+    kResidentTextBytes + (sizeof(Resident) + kPage - 1) / kPage * kPage;
+
+// Functions that only the resident agent has, in Call::number.
+enum ResidentFunction : std::int64_t {
+  kMakeRoom =
+      -100,  // (count): room for so many ParkedThreads; threads that wait for it go on parking
+  kHandOver = -101,  // (): ends this thread; a new one, born of a stopped thread, connects
+  kEndStop = -102,   // (): lets the threads go, waits until all have gone, and frees the room
+};
+
+// An order to stop carries the computation's number as its value, which tells it from anybody
+// else's signal (rt_sigqueueinfo(2)).
+inline constexpr int kOrderCode = -1;  // SI_QUEUE
+
+// The supervisor's socket in the abstract space: this, and the computation's number in hexadecimal.
+inline constexpr char kSocketPrefix[] = "torpor-";
+// What the program of a process with a resident agent is called in truth.
+inline constexpr char kProgramPrefix[] = "torpor-";
+
+// Everything of the resident agent lies within.
+inline constexpr std::uint64_t kRoomAddress = kResidentBase + 0x1000000;
+inline constexpr std::uint64_t kResidentSpan = 0x4000000;
+
+}  // namespace torpor::agent

@@ -1,0 +1,148 @@
+// How a process is stopped from inside: the supervisor sends the stop signal, the thread that gets
+// it starts the checkpoint thread, and that, told by the supervisor, sends the signal to all
+// others. Each waits in its handler, where its registers lie on its own stack.
+//
+// Nothing here may disturb what the kernel remembers of an interrupted call: no wait with a
+// timeout.
+#include <asm/errno.h>
+#include <asm/prctl.h>
+#include <asm/unistd.h>
+#include <linux/futex.h>
+#include <linux/prctl.h>
+
+#include "agent/resident/checkpoint_thread.h"
+#include "agent/resident/resident.h"
+
+namespace torpor::agent {
+namespace {
+
+constexpr std::uint64_t kOnAlternateStack = 1;
+constexpr std::uint64_t kNoAlternateStack = 2;
+
+ParkedThread* place_of(std::uint32_t index) {
+  ResidentProcess& process = resident().process;
+  while (load(&process.room_ready) == 0) futex_wait(&process.room_ready, 0, -1);
+  if (index >= process.room_count) return nullptr;
+  return reinterpret_cast<ParkedThread*>(process.room) + index;
+}
+
+// sigaltstack(2) would tell of the handler, not of where it has come from.
+void answer_stack(const Frame& frame, ThreadAnswers& answers) {
+  const std::uint64_t start = frame.stack[0];
+  const std::uint64_t flags = frame.stack[1];
+  const std::uint64_t bytes = frame.stack[2];
+  answers.alternate_stack[0] = start;
+  answers.alternate_stack[2] = bytes;
+  const bool is_there = frame.rsp > start && frame.rsp - start <= bytes;
+  const auto seen = static_cast<std::uint32_t>(flags);
+  answers.alternate_stack[1] =
+      bytes == 0 ? kNoAlternateStack : seen | (is_there ? kOnAlternateStack : 0);
+}
+
+void answer(ParkedThread& place, const Frame& frame) {
+  ThreadAnswers& answers = place.answers;
+  answer_stack(frame, answers);
+  answers.tid_address_result =
+      raw_syscall(__NR_prctl, PR_GET_TID_ADDRESS, address_of(&answers.tid_address), 0, 0, 0);
+  answers.parent_death_result =
+      raw_syscall(__NR_prctl, PR_GET_PDEATHSIG, address_of(&answers.parent_death_signal), 0, 0, 0);
+  answers.timer_slack = raw_syscall(__NR_prctl, PR_GET_TIMERSLACK, 0, 0, 0, 0);
+  raw_syscall(__NR_arch_prctl, ARCH_GET_FS, address_of(&place.bases[0]));
+  raw_syscall(__NR_arch_prctl, ARCH_GET_GS, address_of(&place.bases[1]));
+  place.frame = address_of(&frame);
+  place.tid = static_cast<std::uint32_t>(raw_syscall(__NR_gettid));
+  store(&place.state, kParked);
+}
+
+void wait_for_release(bool is_starter) {
+  ResidentProcess& process = resident().process;
+  if (!is_starter) {
+    while (load(&process.release) == 0) futex_wait(&process.release, 0, -1);
+    return;
+  }
+  for (;;) {
+    const std::uint32_t task = load(&process.starter_word);
+    if (task == kStarterDone) return;
+    if (task == kStarterSpawns) {
+      store(&process.starter_word, kStarterWaits);
+      if (start_checkpoint_thread(true) < 0) release_parked();
+      continue;
+    }
+    futex_wait(&process.starter_word, kStarterWaits, -1);
+  }
+}
+
+bool some_handler_is_due(std::uint64_t mask) {
+  std::uint64_t pending = 0;
+  raw_syscall(__NR_rt_sigpending, address_of(&pending), 8);
+  pending &= ~mask;
+  for (std::uint64_t signal = 1; signal <= 64; ++signal) {
+    if ((pending & bit_of(signal)) == 0 || index_of_ours(signal) >= 0) continue;
+    KernelAction action{};
+    raw_syscall(__NR_rt_sigaction, signal, 0, address_of(&action), 8);
+    if (action.handler > kIgnore) return true;
+  }
+  return false;
+}
+
+void put_into(Frame& frame, const std::uint64_t* r) {
+  // struct user_regs_struct: r15 r14 r13 r12 rbp rbx r11 r10 r9 r8 rax rcx rdx rsi rdi orig_rax rip
+  // ...
+  frame.r15 = r[0], frame.r14 = r[1], frame.r13 = r[2], frame.r12 = r[3];
+  frame.rbp = r[4], frame.rbx = r[5], frame.r11 = r[6], frame.r10 = r[7];
+  frame.r9 = r[8], frame.r8 = r[9], frame.rax = r[10], frame.rcx = r[11];
+  frame.rdx = r[12], frame.rsi = r[13], frame.rdi = r[14];
+  frame.rip = r[16], frame.eflags = r[18], frame.rsp = r[19];
+}
+
+// Returns to where the thread was, by sigreturn or otherwise.
+void go_on(Frame& frame, const ParkedThread* place) {
+  ResidentProcess& process = resident().process;
+  const std::uint32_t how = place == nullptr ? kUnchanged : place->changed;
+  std::uint64_t registers[27];
+  if (how != kUnchanged) copy_bytes(registers, place->registers, sizeof(registers));
+  __atomic_fetch_add(&process.left, 1, __ATOMIC_ACQ_REL);
+  futex_wake(&process.left);
+  if (how == kChanged) put_into(frame, registers);
+  // A handler that is due interrupts the call, as it would have without us: the frame says so
+  // already.
+  if (how != kRestarting || some_handler_is_due(frame.signal_mask)) return;
+  leave_by_hand(registers, frame.extended, &frame.signal_mask);
+}
+
+}  // namespace
+
+void on_stop(int /*signal*/, SignalInfo* info, Frame* frame) {
+  Resident& own = resident();
+  if (in_resident_text(frame->rip)) return;  // it is on its way; the order comes again
+  const bool ordered = info->code == kOrderCode && info->sent.value == own.record.computation;
+  if (!ordered || !owns_memory()) return;
+  ResidentProcess& process = own.process;
+  std::uint32_t idle = kNotStopping;
+  const bool is_starter = __atomic_compare_exchange_n(&process.stop_state, &idle, kStopping, false,
+                                                      __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
+  if (is_starter && start_checkpoint_thread(false) < 0) {
+    store(&process.stop_state, kNotStopping);
+    return;
+  }
+  const std::uint32_t index = __atomic_fetch_add(&process.parked, 1, __ATOMIC_ACQ_REL);
+  ParkedThread* place = place_of(index);
+  if (place != nullptr) answer(*place, *frame);
+  wait_for_release(is_starter);
+  go_on(*frame, place);
+}
+
+void release_parked() {
+  ResidentProcess& process = resident().process;
+  if (load(&process.room_ready) == 0) {
+    process.room_count = 0;
+    store(&process.room_ready, 1);
+    futex_wake(&process.room_ready);
+  }
+  store(&process.release, 1);
+  futex_wake(&process.release);
+  store(&process.starter_word, kStarterDone);
+  futex_wake(&process.starter_word);
+}
+
+}  // namespace torpor::agent
