@@ -8,11 +8,13 @@
 #include <filesystem>
 #include <functional>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "base/progress.h"
 #include "resource/interrupted_calls.h"
+#include "wrapped/computation.h"
 
 namespace torpor::checkpoint {
 
@@ -38,6 +40,8 @@ struct Request {
   std::mutex* wait_lock = nullptr;
   // Processes of ours below the root's parent that are not part of the program (by pid).
   std::vector<pid_t> not_ours;
+  // How the processes know us if they have resident agents; nothing in the external mode.
+  std::optional<wrapped::Computation> wrapped;
   // Kept by a supervisor from one checkpoint to the next; null for a single one.
   resource::WaitLog* waits = nullptr;
 };

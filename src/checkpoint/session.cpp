@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "base/fault_point.h"
 #include "image/core_writer.h"
+#include "process/injection.h"
 #include "process/page_source.h"
 #include "process/proc_stat.h"
 #include "process/proc_status.h"
@@ -135,8 +136,7 @@ void Session::stop() {
 
 void Session::stop_all() {
   stopped_ = Clock::now();
-  tree_ =
-      std::make_unique<process::StoppedTree>(process::StoppedTree::stop(scope_, kStopPatienceMs));
+  tree_ = hold_tree(request_, scope_, kStopPatienceMs);
   interrupted_ns_ = base::clock_ns();
   threads_ = static_cast<std::uint32_t>(tree_->thread_count());
 }
@@ -159,15 +159,12 @@ void Session::enter() {
 }
 
 void Session::enter_all() {
-  for (process::StoppedProcess& stopped : tree_->processes()) {
-    Member& member = members_.emplace_back();
-    member.held =
-        process::hold(stopped, innermost(process::read_status(stopped.pid).nspid, stopped.pid));
-    state_.processes[stopped.pid] = &member.held;
-    if (stopped.zombie) continue;
-    resource::keep_calls_alive(member.held, waits_, interrupted_ns_);
-    member.agent = process::InjectedAgent::enter(stopped);
-    member.held.agent = &member.agent->client();
+  for (process::HeldProcess& held : tree_->processes()) {
+    members_.emplace_back(held);
+    state_.processes[held.pid] = &held;
+    if (held.zombie) continue;
+    resource::keep_calls_alive(held, waits_, interrupted_ns_);
+    tree_->enter(held);
   }
 }
 
@@ -230,9 +227,8 @@ void Session::capture_member(Member& member) {
   resource::capture_threads(member.held, process);
   resource::capture_interrupted_calls(member.held, waits_, interrupted_ns_,
                                       state_.stopped_monotonic_ns, process, state_.warnings);
-  const std::uint64_t area = member.agent->area().address();
   resource::capture_process_state(member.held, process);
-  resource::capture_memory(member.held, {area, area + member.agent->area_bytes()}, state_, process);
+  resource::capture_memory(member.held, tree_->own_memory(member.held), state_, process);
 }
 
 void Session::capture() {
@@ -284,8 +280,7 @@ void Session::snapshot() {
 void Session::leave() {
   base::fault_point("checkpoint.leave");
   for (Member& member : members_) {
-    member.held.agent = nullptr;
-    if (member.agent) member.agent->leave();
+    if (!member.held.zombie) tree_->leave(member.held);
   }
 }
 
@@ -313,7 +308,7 @@ void Session::throw_if_somebody_died(const base::Error& error) const {
   // Once they run again they may end as they like.
   if (!tree_ || resumed_ != Clock::time_point{}) return;
   if (error.code() == base::ErrorCode::program_gone) return;
-  for (const process::StoppedProcess& process : tree_->processes()) {
+  for (const process::HeldProcess& process : tree_->processes()) {
     if (process.zombie || process.leader_dead || !has_ended(process.pid)) continue;
     throw base::Error(
         base::ErrorCode::program_gone,

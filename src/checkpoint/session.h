@@ -10,11 +10,10 @@
 
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/frozen_copy.h"
+#include "checkpoint/holding.h"
 #include "image/copied_pages.h"
 #include "image/core_writer.h"
 #include "image/image_writer.h"
-#include "process/injection.h"
-#include "process/stopped_tree.h"
 #include "resource/file_kind.h"
 
 namespace torpor::checkpoint {
@@ -39,8 +38,8 @@ class Session {
 
  private:
   struct Member {
-    process::HeldProcess held;
-    std::unique_ptr<process::InjectedAgent> agent;
+    explicit Member(process::HeldProcess& process) : held(process) {}
+    process::HeldProcess& held;  // of tree_
     std::optional<FrozenCopy> frozen;
     image::CopiedPages copied;  // areas that the frozen copy lacks
     int model_index = -1;
@@ -66,7 +65,7 @@ class Session {
   resource::WaitLog own_waits_;
   resource::WaitLog& waits_;
   process::TreeScope scope_;
-  std::unique_ptr<process::StoppedTree> tree_;
+  std::unique_ptr<Holding> tree_;
   std::deque<Member> members_;
   snapshot::Computation model_;
   resource::CaptureState state_;

@@ -86,7 +86,7 @@ void Session::write() {
 }
 
 void Session::kill_program() {
-  for (const process::StoppedProcess& process : tree_->processes()) {
+  for (const process::HeldProcess& process : tree_->processes()) {
     if (!process.zombie) ::kill(process.pid, SIGKILL);
   }
   tree_->await_end(5000);

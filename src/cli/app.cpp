@@ -69,6 +69,21 @@ CLI::App* add_command(CLI::App& app, const std::string& name, Parsed& parsed,
   return command;
 }
 
+void add_mode(CLI::App* command, LaunchArguments& arguments) {
+  add_choice(command, "--mode", arguments.mode,
+             {{"auto", supervisor::Mode::automatic},
+              {"external", supervisor::Mode::external},
+              {"wrapped", supervisor::Mode::wrapped}},
+             "how checkpoints stop the program: from outside, or by an agent of ours in it; auto "
+             "takes the first where the host allows ptrace",
+             "auto|external|wrapped")
+      ->default_str("auto");
+  option(command, "--stop-signal", arguments.stop_signal,
+         "of the wrapped mode: the number of a signal that the program does not use", "N")
+      ->check(CLI::Range(1, 64).description(""))
+      ->capture_default_str();
+}
+
 void add_launch(CLI::App& app, Parsed& parsed) {
   LaunchArguments& arguments = parsed.launch;
   CLI::App* command =
@@ -76,6 +91,7 @@ void add_launch(CLI::App& app, Parsed& parsed) {
   option(command, "--name", arguments.name, "of the computation (else made from the program's)",
          "NAME");
   add_policy(command, arguments);
+  add_mode(command, arguments);
   option(command, "command", arguments.command, "the program and its arguments", "CMD...")
       ->required();
 }

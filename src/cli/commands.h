@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "restart/restart.h"
+#include "supervisor/mode.h"
 
 namespace torpor::cli {
 
@@ -16,6 +17,8 @@ struct LaunchArguments {
   std::string directory;
   std::string interval;
   unsigned keep = 3;
+  supervisor::Mode mode = supervisor::Mode::automatic;
+  int stop_signal = supervisor::kDefaultStopSignal;
   std::vector<std::string> command;
 };
 int launch_command(const LaunchArguments& arguments);

@@ -12,6 +12,8 @@ int launch_command(const LaunchArguments& arguments) {
     return supervisor::launch(
         {.command = arguments.command,
          .name = if_given(arguments.name),
+         .mode = arguments.mode,
+         .stop_signal = arguments.stop_signal,
          .policy = policy(arguments.directory, arguments.keep, arguments.interval)});
   } catch (const supervisor::ExecFailure& failure) {
     print_error(failure, false);

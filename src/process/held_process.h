@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "process/agent_client.h"
+#include "process/resident_view.h"
 #include "process/stopped_thread.h"
 #include "process/stopped_tree.h"
 
@@ -22,6 +23,9 @@ struct HeldProcess {
   std::vector<StoppedThread*> threads;  // the living ones; the leader first if it lives
   // Of each of them, in order: see answers_of() (thread_answers.h).
   std::vector<agent::ThreadAnswers> answers;
+
+  // What of it is ours all the time; null outside of the wrapped mode.
+  const ResidentView* resident = nullptr;
 
   // As ptrace holds them; null where a signal stopped them, and in a husk.
   StoppedProcess* stopped = nullptr;

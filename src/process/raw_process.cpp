@@ -39,6 +39,10 @@ int take_descriptor_of_thread(pid_t pid, pid_t tid, int fd) {
   return static_cast<int>(::syscall(SYS_pidfd_getfd, process.get(), fd, 0));
 }
 
+int queue_signal(pid_t pid, siginfo_t& info) {
+  return static_cast<int>(::syscall(SYS_rt_sigqueueinfo, pid, info.si_signo, &info));
+}
+
 int get_capabilities(__user_cap_header_struct* header, __user_cap_data_struct* data) {
   return static_cast<int>(::syscall(SYS_capget, header, data));
 }

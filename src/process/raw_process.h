@@ -2,6 +2,7 @@
 #pragma once
 
 #include <linux/capability.h>
+#include <signal.h>
 #include <sys/types.h>
 
 namespace torpor::process {
@@ -21,6 +22,9 @@ int take_descriptor(pid_t pid, int fd);
 // Of a thread whose table of descriptors may be its own (PIDFD_THREAD, Linux 6.9; before that of
 // its process).
 int take_descriptor_of_thread(pid_t pid, pid_t tid, int fd);
+
+// rt_sigqueueinfo(2): a signal with a description of our own making.
+int queue_signal(pid_t pid, siginfo_t& info);
 
 int get_capabilities(__user_cap_header_struct* header, __user_cap_data_struct* data);
 int set_capabilities(__user_cap_header_struct* header, const __user_cap_data_struct* data);

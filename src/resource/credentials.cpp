@@ -55,6 +55,7 @@ void capture_credentials(process::HeldProcess& held, snapshot::Process& process)
     snapshot::Credentials own =
         credentials_from(process::read_status(held.pid, thread.stopped->tid()), ids);
     own.set_securebits(bits);
+    if (held.resident != nullptr) own.set_no_new_privs(held.resident->no_new_privs());
     const std::string bytes = own.SerializeAsString();
     if (!process.has_credentials()) {
       *process.mutable_credentials() = std::move(own);

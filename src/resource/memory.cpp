@@ -47,6 +47,11 @@ bool is_kernels(const Mapping& mapping) {
   return mapping.path == "[vsyscall]" || mapping.path == "[uprobes]";
 }
 
+// Of the wrapped mode.
+bool is_resident(const Mapping& mapping) {
+  return mapping.start - agent::kResidentBase < agent::kResidentSpan;
+}
+
 bool is_anonymous(const Mapping& mapping) {
   return mapping.inode == 0 && !mapping.shared &&
          (mapping.path.empty() || mapping.path == "[heap]" || mapping.path == "[stack]" ||
@@ -168,7 +173,8 @@ void add_guards(int pagemap, Area& area) {
   }
 }
 
-void capture_layout(pid_t pid, snapshot::Process& process) {
+void capture_layout(const process::HeldProcess& held, snapshot::Process& process) {
+  const pid_t pid = held.memory_pid();
   const process::Stat stat = process::read_stat(pid);
   snapshot::MemoryLayout& layout = *process.mutable_layout();
   layout.set_start_code(stat.start_code);
@@ -182,7 +188,9 @@ void capture_layout(pid_t pid, snapshot::Process& process) {
   layout.set_env_start(stat.env_start);
   layout.set_env_end(stat.env_end);
   layout.set_auxv(process::read_proc_file(pid, "auxv"));
-  layout.set_executable(process::read_link(fmt::format("/proc/{}/exe", pid)));
+  layout.set_executable(held.resident != nullptr
+                            ? held.resident->executable()
+                            : process::read_link(fmt::format("/proc/{}/exe", pid)));
 }
 
 void capture_vdso(pid_t pid, const Area& area, snapshot::MemoryLayout& layout) {
@@ -198,7 +206,7 @@ void capture_vdso(pid_t pid, const Area& area, snapshot::MemoryLayout& layout) {
 std::vector<MemoryFinding> check_memory(pid_t pid) {
   std::vector<MemoryFinding> findings;
   for (const Mapping& mapping : process::read_smaps(process::living_thread(pid))) {
-    if (is_kernels(mapping) || !has_trouble(mapping)) continue;
+    if (is_kernels(mapping) || is_resident(mapping) || !has_trouble(mapping)) continue;
     findings.push_back({describe(mapping), why_unsupported(mapping),
                         "let the program unmap it before the checkpoint"});
   }
@@ -209,7 +217,7 @@ void capture_memory(const process::HeldProcess& held, AddressRange agent, Captur
                     snapshot::Process& process) {
   const base::UniqueFd pagemap(
       ::open(fmt::format("/proc/{}/pagemap", held.memory_pid()).c_str(), O_RDONLY | O_CLOEXEC));
-  capture_layout(held.memory_pid(), process);
+  capture_layout(held, process);
   process.mutable_layout()->set_brk(
       static_cast<std::uint64_t>(held.agent->call(SYS_brk, {0}, "read the program break")));
   for (const Mapping& mapping : without(process::read_smaps(held.memory_pid()), agent)) {

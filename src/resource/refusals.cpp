@@ -131,7 +131,7 @@ void check_word_size(pid_t pid, Obstacles& obstacles) {
 }
 
 void check_threads(pid_t pid, Obstacles& obstacles) {
-  const std::uint32_t ours = own_filters();
+  const std::uint32_t ours = filters_around(pid);
   const std::string own_status = process::read_proc_file(::getpid(), "status");
   const std::vector<pid_t> threads = process::list_threads(pid);
   for (const pid_t tid : threads) {

@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "process/proc_file.h"
 #include "process/proc_status.h"
+#include "process/resident_view.h"
 #include "resource/thread_view.h"
 
 namespace torpor::resource {
@@ -45,6 +46,11 @@ bool same(const Filters& a, const Filters& b) {
 
 }  // namespace
 
+std::uint32_t filters_around(pid_t pid) {
+  const bool resident = process::has_resident_agent(pid);
+  return own_filters() + (resident ? process::ResidentView::filters() : 0);
+}
+
 std::uint32_t own_filters() { return process::read_status(::getpid()).seccomp_filters; }
 
 bool in_first_user_namespace() {
@@ -59,7 +65,7 @@ bool can_read_filters() {
 }
 
 void capture_seccomp(process::HeldProcess& held, snapshot::Process& process) {
-  const std::uint32_t ours = own_filters();
+  const std::uint32_t ours = filters_around(held.pid);
   const std::vector<ThreadView> threads = living_threads(held, process);
   std::optional<Filters> common;
   for (const ThreadView& thread : threads) {

@@ -22,6 +22,8 @@ inline std::uint32_t added_filters(const process::Status& theirs, std::uint32_t 
 }
 // Our own number of filters.
 std::uint32_t own_filters();
+// Those that a process of ours has without having asked for them.
+std::uint32_t filters_around(pid_t pid);
 // Whether we are in the first user namespace, the one in which capabilities are worth everything.
 bool in_first_user_namespace();
 // Whether we may read filters, and suspend them with PTRACE_O_SUSPEND_SECCOMP.

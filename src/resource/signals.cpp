@@ -17,10 +17,7 @@ constexpr std::size_t kMaskBytes = 8;
 constexpr unsigned kAutoDisarm = 1U << 31;  // SS_AUTODISARM
 constexpr std::size_t kInfoBytes = 128;
 
-// struct sigaction of the kernel on x86-64.
-struct KernelAction {
-  std::uint64_t handler, flags, restorer, mask;
-};
+using KernelAction = process::SignalActionView;
 
 bool can_be_handled(int signal) { return signal != SIGKILL && signal != SIGSTOP; }
 
@@ -35,7 +32,8 @@ void capture_actions(process::HeldProcess& held, snapshot::Process& process) {
   batch.run_and_fetch();
   for (int signal = 1; signal <= kSignals; ++signal) {
     const auto offset = static_cast<std::uint64_t>(signal - 1) * sizeof(KernelAction);
-    const auto action = batch.fetched_value<KernelAction>(room + offset);
+    auto action = batch.fetched_value<KernelAction>(room + offset);
+    if (held.resident != nullptr) action = held.resident->action(signal, action);
     snapshot::SignalAction& saved = *process.add_actions();
     saved.set_handler(action.handler);
     saved.set_flags(action.flags);

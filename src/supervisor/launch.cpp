@@ -59,9 +59,12 @@ int launch(const LaunchOptions& options) {
   const OutsideStreams outside = outside_streams(streams);
   // Of the shell that became us by exec, say.
   const std::vector<pid_t> others = process::children_of(::getpid());
+  const auto wrapped = choose_mode(options.mode, options.stop_signal);
   const pid_t root =
-      spawn({.command = options.command, .streams = streams, .terminal = slave}, signals);
+      spawn({.command = options.command, .streams = streams, .wrapped = wrapped, .terminal = slave},
+            signals);
   supervisor.supervise_child(root, outside, others);
+  supervisor.set_wrapped(wrapped);
   if (terminal) supervisor.relay_terminal(std::move(terminal), std::move(pty));
   return supervisor.run();
 }

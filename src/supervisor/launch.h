@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "supervisor/mode.h"
 #include "supervisor/supervisor.h"
 
 namespace torpor::supervisor {
@@ -14,6 +15,8 @@ namespace torpor::supervisor {
 struct LaunchOptions {
   std::vector<std::string> command;
   std::optional<std::string> name;  // else one is made from the program's
+  Mode mode = Mode::automatic;
+  int stop_signal = 0;  // of the wrapped mode
   CheckpointPolicy policy;
 };
 

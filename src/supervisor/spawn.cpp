@@ -23,13 +23,23 @@ std::string remedy_for(int error, const std::string& program) {
   return {};
 }
 
-bool is_in_path(const std::string& program) {
+std::optional<std::string> find_in_path(const std::string& program, int permission) {
   const char* path = std::getenv("PATH");
   std::istringstream directories(path != nullptr ? path : "/bin:/usr/bin");
   for (std::string directory; std::getline(directories, directory, ':');) {
-    if (::access(fmt::format("{}/{}", directory, program).c_str(), F_OK) == 0) return true;
+    std::string found = fmt::format("{}/{}", directory.empty() ? "." : directory, program);
+    if (::access(found.c_str(), permission) == 0) return found;
   }
-  return false;
+  return std::nullopt;
+}
+
+bool is_in_path(const std::string& program) { return find_in_path(program, F_OK).has_value(); }
+
+// What execvp(3) would execute.
+std::string path_of(const std::string& program) {
+  if (program.find('/') != std::string::npos) return program;
+  if (const auto path = find_in_path(program, X_OK)) return *path;
+  return find_in_path(program, F_OK).value_or("/nonexistent/" + program);
 }
 
 // execvp(3) says EACCES when it was refused a look into one of the directories, and the program is
@@ -54,14 +64,24 @@ bool place_streams(std::array<int, 3> streams) {
   return true;
 }
 
-[[noreturn]] void run_program(const SpawnRequest& request, const Signals& signals, char** arguments,
-                              int error_pipe) {
+// `program`: the file to be executed, or -1 for what the first argument names.
+void execute(int program, char** arguments, int error_pipe) {
+  if (program < 0) {
+    ::execvp(arguments[0], arguments);
+  } else {
+    ::fcntl(error_pipe, F_SETFD, 0);  // whoever is executed first hands it on
+    ::fexecve(program, arguments, environ);
+  }
+}
+
+[[noreturn]] void run_program(const SpawnRequest& request, const Signals& signals, int program,
+                              char** arguments, int error_pipe) {
   ::setsid();
   const bool placed = (request.terminal < 0 || ::ioctl(request.terminal, TIOCSCTTY, 0) == 0) &&
                       place_streams(request.streams);
   if (placed) {
     signals.restore_in_child();
-    ::execvp(arguments[0], arguments);
+    execute(program, arguments, error_pipe);
   }
   const int error = errno;
   [[maybe_unused]] const ssize_t written = ::write(error_pipe, &error, sizeof error);
@@ -94,16 +114,23 @@ ExecFailure::ExecFailure(int error, const std::string& program)
       status_(error == ENOENT ? 127 : 126) {}
 
 pid_t spawn(const SpawnRequest& request, const Signals& signals) {
-  std::vector<std::string> words = request.command;
-  const std::vector<char*> arguments = argument_pointers(words);
   std::array<int, 2> ends{};
   if (::pipe2(ends.data(), O_CLOEXEC) < 0) base::throw_system("cannot make a pipe");
   const base::UniqueFd reader(ends[0]);
   base::UniqueFd writer(ends[1]);
+  std::vector<std::string> words = request.command;
+  base::UniqueFd agent;
+  if (request.wrapped) {
+    agent = wrapped::resident_program(*request.wrapped);
+    words = wrapped::resident_arguments(*request.wrapped, writer.get(),
+                                        path_of(request.command.front()), request.command);
+  }
+  const std::vector<char*> arguments = argument_pointers(words);
   const pid_t pid = ::fork();
   if (pid < 0) base::throw_system("cannot start a process");
   if (pid == 0) {
-    run_program(request, signals, const_cast<char**>(arguments.data()), writer.get());
+    run_program(request, signals, agent ? agent.get() : -1, const_cast<char**>(arguments.data()),
+                writer.get());
   }
   writer.reset();
   const int error = read_error(reader.get());

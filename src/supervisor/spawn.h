@@ -4,11 +4,13 @@
 #include <sys/types.h>
 
 #include <array>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "base/error.h"
 #include "supervisor/signals.h"
+#include "wrapped/computation.h"
 
 namespace torpor::supervisor {
 
@@ -26,6 +28,8 @@ class ExecFailure : public base::Error {
 struct SpawnRequest {
   std::vector<std::string> command;  // at least the program, which is looked for in PATH
   std::array<int, 3> streams{0, 1, 2};
+  // With a resident agent from its first instruction on.
+  std::optional<wrapped::Computation> wrapped;
   int terminal = -1;  // becomes the controlling terminal of its session, or -1
 };
 

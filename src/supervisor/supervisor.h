@@ -53,6 +53,9 @@ class Supervisor {
   void supervise_restored(restart::Restarted restarted, OutsideStreams outside);
   void supervise_stranger(pid_t root, OutsideStreams outside);
 
+  // Its processes have resident agents.
+  void set_wrapped(std::optional<wrapped::Computation> computation) { wrapped_ = computation; }
+
   // Until the root of the program has ended and whoever still waits for a checkpoint has his
   // answer. Returns the root's exit status (128+n for a signal). For a stranger also until we are
   // told to end, and 0.
@@ -97,6 +100,7 @@ class Supervisor {
   pid_t reaper_ = 0;
   OutsideStreams outside_;
   Strangers strangers_;
+  std::optional<wrapped::Computation> wrapped_;
   resource::WaitLog waits_;
   asio::steady_timer last_words_;
   std::optional<int> exit_status_;

@@ -98,14 +98,23 @@ std::int64_t make_room(std::uint64_t count) {
 }
 
 // The stopped thread, whose table of descriptors is the program's, starts our successor.
-[[noreturn]] void hand_over(Context* context) {
-  ResidentProcess& process = resident().process;
+[[noreturn]] void hand_over(Context* context, std::uint64_t index) {
+  auto* places = reinterpret_cast<ParkedThread*>(resident().process.room);
   calls_of(context->message)[context->message.header.count - 1].result = 0;
   reply(context);
-  store(&process.starter_word, kStarterSpawns);
-  futex_wake(&process.starter_word);
+  give_order(places[index], kSpawn);
   end_thread();
   __builtin_unreachable();
+}
+
+std::int64_t order_and_wait(std::uint64_t index, std::uint64_t order) {
+  constexpr std::int64_t kNap = 100000000;
+  auto& place = reinterpret_cast<ParkedThread*>(resident().process.room)[index];
+  give_order(place, static_cast<std::uint32_t>(order));
+  while (load(&place.order) == order) {
+    futex_wait(&place.order, static_cast<std::uint32_t>(order), kNap);
+  }
+  return place.result;
 }
 
 // Lets the stopped threads go, and everything be as if they had never been stopped.
@@ -122,8 +131,8 @@ std::int64_t end_stop() {
   }
   process.room = process.room_count = 0;
   process.parked = process.left = 0;
-  process.release = process.room_ready = 0;
-  process.starter_word = kStarterWaits;
+  process.room_ready = process.starter = 0;
+  __atomic_store_n(&process.ended_stop, process.stop, __ATOMIC_RELEASE);
   store(&process.stop_state, kNotStopping);
   return 0;
 }
@@ -155,7 +164,8 @@ std::int64_t start_checkpoint_thread(bool with_descriptors) {
 std::int64_t resident_function(Context* context, const Call& call) {
   switch (call.number) {
     case kMakeRoom: return make_room(call.args[0]);
-    case kHandOver: hand_over(context);
+    case kHandOver: hand_over(context, call.args[0]);
+    case kGiveOrder: return order_and_wait(call.args[0], call.args[1]);
     case kEndStop: return end_stop();
     default: return -ENOSYS;
   }

@@ -25,7 +25,7 @@ struct MaskCall {
 constexpr std::uint32_t kAlways[] = {
     __NR_rt_sigaction, __NR_rt_sigprocmask, __NR_rt_sigreturn, __NR_execve,
     __NR_execveat,     __NR_readlink,       __NR_readlinkat,   __NR_fork,
-    __NR_signalfd,     __NR_signalfd4,      __NR_seccomp,
+    __NR_signalfd,     __NR_signalfd4,      __NR_seccomp,      __NR_rseq,
 };
 // Led in only until they use a set of ours.
 constexpr MaskCall kWithMask[] = {
@@ -47,6 +47,7 @@ enum Label : std::uint8_t {
   kNotThere,
   kClone,
   kPrctl,
+  kClone3Check,
   kFirstMask
 };
 
@@ -84,7 +85,7 @@ constexpr Program draft(std::uint16_t* places) {
   }
   p.jump(BPF_JEQ, __NR_clone, kClone, kNext);
   p.jump(BPF_JEQ, __NR_prctl, kPrctl, kNext);
-  p.jump(BPF_JEQ, kClone3, kNotThere, kAllow);
+  p.jump(BPF_JEQ, kClone3, kClone3Check, kAllow);
   for (std::size_t i = 0; i < sizeof(kWithMask) / sizeof(MaskCall); ++i) {
     places[label_of_mask(i)] = p.count;
     p.load_argument(kWithMask[i].argument, true);
@@ -102,6 +103,11 @@ constexpr Program draft(std::uint16_t* places) {
   p.load_argument(0, false);
   for (const std::uint32_t option : kPrctls) p.jump(BPF_JEQ, option, kTrapCheck, kNext);
   p.answer(SECCOMP_RET_ALLOW);
+  places[kClone3Check] = p.count;
+  p.load(offsetof(seccomp_data, instruction_pointer) + 4);
+  p.jump(BPF_JEQ, kHigh, kNext, kNotThere);
+  p.load(offsetof(seccomp_data, instruction_pointer));
+  p.jump(BPF_JGE, kResidentTextBytes, kNotThere, kAllow);
   places[kTrapCheck] = p.count;
   p.load(offsetof(seccomp_data, instruction_pointer) + 4);
   p.jump(BPF_JEQ, kHigh, kNext, kTrap);

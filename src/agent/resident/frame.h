@@ -28,10 +28,9 @@ struct SignalInfo {  // siginfo_t, as far as it is read here
       std::uint32_t architecture;
     } call;  // SIGSYS
     struct {
-      std::int32_t pid;
-      std::uint32_t uid;
-      std::uint64_t value;
-    } sent;
+      std::uint64_t computation;  // pid and uid of others
+      std::uint64_t stop;         // the value
+    } order;
   };
 };
 

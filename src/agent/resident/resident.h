@@ -53,6 +53,7 @@ std::int64_t wrap_exec(Trap& trap);
 std::int64_t wrap_fork(Trap& trap);
 std::int64_t wrap_prctl(Trap& trap);
 std::int64_t wrap_link(Trap& trap);
+std::int64_t wrap_sequences(Trap& trap);
 
 // signal_state.cpp: how the program sees the two signals that are ours.
 std::uint64_t our_signals();                     // as a set
@@ -70,6 +71,7 @@ void claim_memory();
 
 // Lets all parked threads go. The stop is over when all have left.
 void release_parked();
+void give_order(ParkedThread& place, std::uint32_t order);
 std::int64_t resident_function(Context* context, const Call& call);
 [[noreturn]] void abandon_stop(Context* context);
 

@@ -61,44 +61,60 @@ struct ResidentThread {
   std::uint64_t mask;
   std::uint64_t mask_place[2];
   std::uint64_t program_pointer;  // what stood in that register
+  // Its restartable sequences (rseq(2)): address 0 if there are none; and CLOCK_BOOTTIME of that.
+  std::uint64_t sequence;
+  std::uint32_t sequence_bytes;
+  std::uint32_t sequence_signature;
+  std::int64_t sequence_ns;
 };
 inline constexpr std::size_t kResidentThreads = 16384;
 
-// One thread that has been stopped.
+// One thread that has been stopped, and what it is to do.
 struct ParkedThread {
   std::uint32_t tid;
-  std::uint32_t state;     // ParkState
-  std::uint64_t frame;     // address of its ucontext
+  std::uint32_t state;  // ParkState
+  std::uint32_t order;  // futex, ThreadOrder; back to kWait when it is done
+  std::uint32_t how;    // HowToGoOn; if not kUnchanged, to `registers`, which the supervisor writes
+  std::uint64_t frame;  // address of its ucontext
   std::uint64_t bases[2];  // fs, gs
   ThreadAnswers answers;
-  std::uint32_t
-      changed;  // HowToGoOn; if not kUnchanged, to `registers`, which the supervisor writes
-  std::uint32_t unused;
   std::uint64_t registers[27];  // struct user_regs_struct
+  // If it was stopped in a call that a handler ends: behind its instruction, else 0; and whether
+  // any handler does so, or only one without SA_RESTART.
+  std::uint64_t behind_call;
+  std::uint64_t any_handler_ends_it;
+  // kCollectSignals: those in `signals` go to `buffer` (room for `capacity` of 128 bytes each).
+  // `shared`: those of the process.
+  std::uint64_t signals, buffer, capacity, shared;
+  std::int64_t result;
+};
+enum ParkState : std::uint32_t { kParkComing = 0, kParked = 1 };
+enum ThreadOrder : std::uint32_t {
+  kWait = 0,
+  kGoOn = 1,
+  kSpawn = 2,           // start the checkpoint thread that has the program's descriptors
+  kCollectSignals = 3,  // write down what is queued, and queue it again
 };
 enum HowToGoOn : std::uint32_t {
   kUnchanged = 0,
   kChanged = 1,
   kRestarting = 2,  // into restart_syscall(2), which a sigreturn would make the kernel forget
 };
-enum ParkState : std::uint32_t { kParkComing = 0, kParked = 1 };
 
 // In a process of its own right this page is its own: a fork finds it empty (MADV_WIPEONFORK).
 struct ResidentProcess {
   std::uint32_t pid;         // whose it is; another who shares the memory (vfork) keeps off
   std::uint32_t stop_state;  // StopState
-  std::uint32_t release;     // futex: parked threads go on
   std::uint32_t parked;      // how many have come
-  std::uint32_t left;        // how many have gone on
-  std::uint32_t
-      starter_word;    // futex: what the thread that was stopped first is to do, StarterTask
-  std::uint64_t room;  // ParkedThread[], once the supervisor has had it mapped
-  std::uint64_t room_count;
+  std::uint32_t left;        // futex: how many have gone on
+  std::uint32_t starter;     // tid of the thread that was stopped first
   std::uint32_t room_ready;  // futex
-  std::uint32_t stop_tries;
+  std::uint64_t room;        // ParkedThread[], once the supervisor has had it mapped
+  std::uint64_t room_count;
+  std::uint64_t stop;        // the order that is being followed
+  std::uint64_t ended_stop;  // the last that was
 };
 enum StopState : std::uint32_t { kNotStopping = 0, kStopping = 1 };
-enum StarterTask : std::uint32_t { kStarterWaits = 0, kStarterSpawns = 1, kStarterDone = 2 };
 
 // The resident agent's writable area, at kResidentData.
 struct Resident {
@@ -123,11 +139,14 @@ enum ResidentFunction : std::int64_t {
   kMakeRoom =
       -100,  // (count): room for so many ParkedThreads; threads that wait for it go on parking
   kHandOver = -101,  // (): ends this thread; a new one, born of a stopped thread, connects
-  kEndStop = -102,   // (): lets the threads go, waits until all have gone, and frees the room
+  kGiveOrder =
+      -103,         // (index, ThreadOrder): has that stopped thread do something, and waits for it
+  kEndStop = -102,  // (): lets the threads go, waits until all have gone, and frees the room
 };
 
-// An order to stop carries the computation's number as its value, which tells it from anybody
-// else's signal (rt_sigqueueinfo(2)).
+// An order to stop (rt_sigqueueinfo(2)): the computation's number stands where the sender's pid and
+// user would be, which tells it from anybody else's signal; the value is greater than that of all
+// earlier stops. One that comes late, when its stop is over, is none any more.
 inline constexpr int kOrderCode = -1;  // SI_QUEUE
 
 // The supervisor's socket in the abstract space: this, and the computation's number in hexadecimal.

@@ -70,6 +70,7 @@ ResidentThread& this_thread() {
     if (owner != 0 && !is_dead(owner)) continue;
     if (!take(&thread.tid, owner, tid)) continue;
     thread.blocked = 0;
+    thread.sequence = 0;
     return thread;
   }
 }

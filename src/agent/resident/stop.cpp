@@ -54,25 +54,50 @@ void answer(ParkedThread& place, const Frame& frame) {
   store(&place.state, kParked);
 }
 
-void wait_for_release(bool is_starter) {
-  ResidentProcess& process = resident().process;
-  if (!is_starter) {
-    while (load(&process.release) == 0) futex_wait(&process.release, 0, -1);
-    return;
+// Taken and queued again in one go, whatever becomes of the supervisor.
+void collect_signals(ParkedThread& place) {
+  constexpr std::uint64_t kInfoBytes = 128;
+  const std::uint64_t none[2] = {0, 0};
+  const auto pid = static_cast<std::uint64_t>(raw_syscall(__NR_getpid));
+  std::uint64_t count = 0;
+  for (; count < place.capacity; ++count) {
+    const std::uint64_t info = place.buffer + count * kInfoBytes;
+    const std::int64_t got = raw_syscall(__NR_rt_sigtimedwait, address_of(&place.signals), info,
+                                         address_of(&none[0]), 8);
+    if (got < 0) break;
   }
-  for (;;) {
-    const std::uint32_t task = load(&process.starter_word);
-    if (task == kStarterDone) return;
-    if (task == kStarterSpawns) {
-      store(&process.starter_word, kStarterWaits);
-      if (start_checkpoint_thread(true) < 0) release_parked();
-      continue;
+  for (std::uint64_t i = 0; i < count; ++i) {
+    const std::uint64_t info = place.buffer + i * kInfoBytes;
+    const auto signal = static_cast<std::uint64_t>(*reinterpret_cast<std::int32_t*>(info));
+    if (place.shared != 0) {
+      raw_syscall(__NR_rt_sigqueueinfo, pid, signal, info);
+    } else {
+      raw_syscall(__NR_rt_tgsigqueueinfo, pid, place.tid, signal, info);
     }
-    futex_wait(&process.starter_word, kStarterWaits, -1);
+  }
+  place.result = static_cast<std::int64_t>(count);
+}
+
+void follow_orders(ParkedThread& place) {
+  for (;;) {
+    const std::uint32_t order = load(&place.order);
+    switch (order) {
+      case kGoOn: return;
+      case kSpawn: place.result = start_checkpoint_thread(true); break;
+      case kCollectSignals: collect_signals(place); break;
+      default: futex_wait(&place.order, order, -1); continue;
+    }
+    if (order == kSpawn && place.result < 0) release_parked();
+    std::uint32_t done = order;
+    __atomic_compare_exchange_n(&place.order, &done, kWait, false, __ATOMIC_ACQ_REL,
+                                __ATOMIC_ACQUIRE);
+    futex_wake(&place.order);
   }
 }
 
-bool some_handler_is_due(std::uint64_t mask) {
+// Whether a signal that has come meanwhile ends the call in which the thread was stopped.
+bool is_ended_by_handler(const ParkedThread& place, std::uint64_t mask) {
+  if (place.behind_call == 0) return false;
   std::uint64_t pending = 0;
   raw_syscall(__NR_rt_sigpending, address_of(&pending), 8);
   pending &= ~mask;
@@ -80,7 +105,8 @@ bool some_handler_is_due(std::uint64_t mask) {
     if ((pending & bit_of(signal)) == 0 || index_of_ours(signal) >= 0) continue;
     KernelAction action{};
     raw_syscall(__NR_rt_sigaction, signal, 0, address_of(&action), 8);
-    if (action.handler > kIgnore) return true;
+    if (action.handler <= kIgnore) continue;
+    if (place.any_handler_ends_it != 0 || (action.flags & kSaRestart) == 0) return true;
   }
   return false;
 }
@@ -97,17 +123,20 @@ void put_into(Frame& frame, const std::uint64_t* r) {
 
 // Returns to where the thread was, by sigreturn or otherwise.
 void go_on(Frame& frame, const ParkedThread* place) {
+  constexpr std::int64_t kInterrupted = -EINTR;
   ResidentProcess& process = resident().process;
-  const std::uint32_t how = place == nullptr ? kUnchanged : place->changed;
+  std::uint32_t how = place == nullptr ? kUnchanged : place->how;
   std::uint64_t registers[27];
+  if (place != nullptr && is_ended_by_handler(*place, frame.signal_mask)) {
+    frame.rax = static_cast<std::uint64_t>(kInterrupted);
+    frame.rip = place->behind_call;
+    how = kUnchanged;
+  }
   if (how != kUnchanged) copy_bytes(registers, place->registers, sizeof(registers));
   __atomic_fetch_add(&process.left, 1, __ATOMIC_ACQ_REL);
   futex_wake(&process.left);
   if (how == kChanged) put_into(frame, registers);
-  // A handler that is due interrupts the call, as it would have without us: the frame says so
-  // already.
-  if (how != kRestarting || some_handler_is_due(frame.signal_mask)) return;
-  leave_by_hand(registers, frame.extended, &frame.signal_mask);
+  if (how == kRestarting) leave_by_hand(registers, frame.extended, &frame.signal_mask);
 }
 
 }  // namespace
@@ -115,9 +144,11 @@ void go_on(Frame& frame, const ParkedThread* place) {
 void on_stop(int /*signal*/, SignalInfo* info, Frame* frame) {
   Resident& own = resident();
   if (in_resident_text(frame->rip)) return;  // it is on its way; the order comes again
-  const bool ordered = info->code == kOrderCode && info->sent.value == own.record.computation;
+  const bool ordered =
+      info->code == kOrderCode && info->order.computation == own.record.computation;
   if (!ordered || !owns_memory()) return;
   ResidentProcess& process = own.process;
+  if (info->order.stop <= __atomic_load_n(&process.ended_stop, __ATOMIC_ACQUIRE)) return;
   std::uint32_t idle = kNotStopping;
   const bool is_starter = __atomic_compare_exchange_n(&process.stop_state, &idle, kStopping, false,
                                                       __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
@@ -125,24 +156,33 @@ void on_stop(int /*signal*/, SignalInfo* info, Frame* frame) {
     store(&process.stop_state, kNotStopping);
     return;
   }
+  if (is_starter) process.stop = info->order.stop;
+  if (is_starter) store(&process.starter, static_cast<std::uint32_t>(raw_syscall(__NR_gettid)));
   const std::uint32_t index = __atomic_fetch_add(&process.parked, 1, __ATOMIC_ACQ_REL);
   ParkedThread* place = place_of(index);
-  if (place != nullptr) answer(*place, *frame);
-  wait_for_release(is_starter);
+  if (place != nullptr) {
+    answer(*place, *frame);
+    follow_orders(*place);
+  }
   go_on(*frame, place);
 }
 
+void give_order(ParkedThread& place, std::uint32_t order) {
+  store(&place.order, order);
+  futex_wake(&place.order);
+}
+
+// Those that come later find no room, and go on at once.
 void release_parked() {
   ResidentProcess& process = resident().process;
   if (load(&process.room_ready) == 0) {
     process.room_count = 0;
     store(&process.room_ready, 1);
     futex_wake(&process.room_ready);
+    return;
   }
-  store(&process.release, 1);
-  futex_wake(&process.release);
-  store(&process.starter_word, kStarterDone);
-  futex_wake(&process.starter_word);
+  auto* places = reinterpret_cast<ParkedThread*>(process.room);
+  for (std::uint64_t i = 0; i < process.room_count; ++i) give_order(places[i], kGoOn);
 }
 
 }  // namespace torpor::agent

@@ -14,6 +14,7 @@ std::int64_t make_wrapped_call(Trap& trap) {
     case __NR_clone: return wrap_fork(trap);
     case __NR_prctl:
     case __NR_seccomp: return wrap_prctl(trap);
+    case __NR_rseq: return wrap_sequences(trap);
     case __NR_readlink:
     case __NR_readlinkat: return wrap_link(trap);
     default: return wrap_signal_call(trap);

@@ -28,14 +28,19 @@ std::int64_t set_seccomp(const Trap& trap) {
 // Without CLONE_VM: the child has a copy of everything, our frame included, and leaves by it.
 std::int64_t wrap_fork(Trap& trap) {
   const auto tid = static_cast<std::uint32_t>(raw_syscall(__NR_gettid));
-  const ResidentThread* thread = known_thread(tid);
-  const std::uint32_t blocked = thread == nullptr ? 0 : thread->blocked;
+  const ResidentThread* known = known_thread(tid);
+  ResidentThread thread{};
+  if (known != nullptr) copy_bytes(&thread, known, sizeof(thread));
   const auto& a = trap.args;
   const bool own_stack = trap.number == __NR_clone && a[1] != 0;
   const std::int64_t child = raw_syscall(trap.number, a[0], own_stack ? 0 : a[1], a[2], a[3], a[4]);
   if (child != 0) return child;
   claim_memory();
-  if (blocked != 0) this_thread().blocked = blocked;
+  if (known != nullptr) {
+    ResidentThread& own = this_thread();
+    thread.tid = own.tid;
+    copy_bytes(&own, &thread, sizeof(thread));
+  }
   if (own_stack) trap.frame->rsp = a[1];
   return 0;
 }
@@ -54,6 +59,23 @@ std::int64_t wrap_prctl(Trap& trap) {
   if (static_cast<std::uint32_t>(a[0]) == PR_GET_NO_NEW_PRIVS)
     return static_cast<std::int64_t>(seen);
   if (owns_memory()) seen = 1;
+  return result;
+}
+
+// The kernel tells nobody but a tracer where a thread has its restartable sequences.
+std::int64_t wrap_sequences(Trap& trap) {
+  constexpr std::uint64_t kBootTime = 7;
+  constexpr std::uint64_t kUnregister = 1;
+  const auto& a = trap.args;
+  const std::int64_t result = raw_syscall(__NR_rseq, a[0], a[1], a[2], a[3]);
+  if (result < 0) return result;
+  ResidentThread& thread = this_thread();
+  thread.sequence = (a[2] & kUnregister) != 0 ? 0 : a[0];
+  thread.sequence_bytes = static_cast<std::uint32_t>(a[1]);
+  thread.sequence_signature = static_cast<std::uint32_t>(a[3]);
+  std::int64_t now[2] = {0, 0};
+  raw_syscall(__NR_clock_gettime, kBootTime, address_of(&now[0]));
+  thread.sequence_ns = now[0] * 1000000000 + now[1];
   return result;
 }
 

@@ -1,0 +1,64 @@
+#include "process/resident_view.h"
+
+#include "base/error.h"
+#include "process/proc_file.h"
+#include "process/remote_memory.h"
+
+namespace torpor::process {
+namespace {
+
+constexpr base::RemotePtr kArea{agent::kResidentData};
+
+std::uint64_t bit_of(std::uint64_t signal) { return std::uint64_t{1} << (signal - 1); }
+
+}  // namespace
+
+ResidentView::ResidentView(pid_t pid) {
+  head_ = read_value<Head>(pid, kArea);
+  if (head_.magic != agent::kResidentMagic) {
+    throw base::Error(base::ErrorCode::internal,
+                      fmt::format("process {} has no resident agent", pid));
+  }
+  std::array<char, sizeof(agent::Resident::executable)> path{};
+  read_memory(pid, kArea + offsetof(agent::Resident, executable),
+              std::as_writable_bytes(std::span(path)));
+  executable_ = path.data();
+}
+
+std::uint64_t ResidentView::mask(std::uint64_t real, std::uint32_t blocked) const {
+  if ((blocked & 1) != 0) real |= bit_of(agent::kTrapSignal);
+  if ((blocked & 2) != 0) real |= bit_of(head_.record.stop_signal);
+  return real;
+}
+
+SignalActionView ResidentView::action(int signal, const SignalActionView& real) const {
+  const auto number = static_cast<std::uint64_t>(signal);
+  const bool is_trap = signal == agent::kTrapSignal;
+  if (is_trap || number == head_.record.stop_signal) {
+    const agent::VirtualAction& own = head_.actions[is_trap ? 0 : 1];
+    return {own.handler, own.flags, own.restorer, own.mask};
+  }
+  SignalActionView seen = real;
+  seen.mask = mask(real.mask, head_.action_masks.at(number));
+  return seen;
+}
+
+bool has_resident_agent(pid_t pid) {
+  const auto link = try_read_link(fmt::format("/proc/{}/exe", pid));
+  return link && link->starts_with(fmt::format("/memfd:{}", agent::kProgramPrefix));
+}
+
+std::optional<agent::ResidentThread> read_resident_thread(pid_t pid, pid_t seen_tid) {
+  constexpr std::uint32_t kProbes = 64;  // as known_thread() of the agent
+  const auto tid = static_cast<std::uint32_t>(seen_tid);
+  for (std::uint32_t i = 0; i < kProbes; ++i) {
+    const std::uint64_t index = (tid + i) % agent::kResidentThreads;
+    const auto thread = read_value<agent::ResidentThread>(
+        pid, kArea + offsetof(agent::Resident, threads) + index * sizeof(agent::ResidentThread));
+    if (thread.tid == tid) return thread;
+    if (thread.tid == 0) break;
+  }
+  return std::nullopt;
+}
+
+}  // namespace torpor::process

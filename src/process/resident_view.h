@@ -1,0 +1,56 @@
+// What of a process in the wrapped mode is ours all the time (agent/resident/resident_abi.h), and
+// what the program sees, and an image holds, in its place.
+#pragma once
+
+#include <sys/types.h>
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "agent/resident/resident_abi.h"
+
+namespace torpor::process {
+
+// As rt_sigaction(2) has it on x86-64.
+struct SignalActionView {
+  std::uint64_t handler = 0, flags = 0, restorer = 0, mask = 0;
+};
+
+class ResidentView {
+ public:
+  // Reads it from the memory of a stopped process. Throws Error internal if there is none.
+  explicit ResidentView(pid_t pid);
+
+  [[nodiscard]] const std::string& executable() const { return executable_; }
+  [[nodiscard]] bool no_new_privs() const { return head_.record.no_new_privs != 0; }
+  // Of the seccomp filters in force, the first that our own kin do not have.
+  [[nodiscard]] static constexpr std::uint32_t filters() { return 1; }
+  // What the program has set, where the kernel was told something else.
+  [[nodiscard]] SignalActionView action(int signal, const SignalActionView& real) const;
+  // The mask of a thread that has these of our signals blocked (ResidentThread::blocked).
+  [[nodiscard]] std::uint64_t mask(std::uint64_t real, std::uint32_t blocked) const;
+  [[nodiscard]] int stop_signal() const { return static_cast<int>(head_.record.stop_signal); }
+
+ private:
+  struct Head {  // struct Resident up to its processes and threads
+    std::uint64_t magic;
+    agent::ExecRecord record;
+    std::array<agent::VirtualAction, 2> actions;
+    std::uint32_t pending, unused;
+    std::array<std::uint8_t, 72> action_masks;
+  };
+  static_assert(sizeof(Head) == offsetof(agent::Resident, executable));
+
+  Head head_{};
+  std::string executable_;
+};
+
+// Whether the process has one. False where that cannot be seen.
+bool has_resident_agent(pid_t pid);
+
+// What the agent has noted of a thread that has made a wrapped call.
+std::optional<agent::ResidentThread> read_resident_thread(pid_t pid, pid_t seen_tid);
+
+}  // namespace torpor::process

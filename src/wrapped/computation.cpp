@@ -1,0 +1,66 @@
+#include "wrapped/computation.h"
+
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "agent/blob.h"
+#include "agent/resident/resident_abi.h"
+#include "base/error.h"
+#include "process/proc_file.h"
+#include "process/proc_status.h"
+
+namespace torpor::wrapped {
+namespace {
+
+std::string program_name(const Computation& computation) {
+  return fmt::format("{}{:x}", agent::kProgramPrefix, computation.number);
+}
+
+}  // namespace
+
+Computation new_computation(int stop_signal) {
+  Computation computation{0, stop_signal};
+  const ssize_t got = ::getrandom(&computation.number, sizeof(computation.number), 0);
+  if (got != sizeof(computation.number)) base::throw_system("cannot get random bytes");
+  return computation;
+}
+
+base::UniqueFd resident_program(const Computation& computation) {
+  constexpr unsigned kExecutable = 0x10;  // MFD_EXEC, Linux 6.3
+  const std::string name = program_name(computation);
+  base::UniqueFd file(::memfd_create(name.c_str(), MFD_CLOEXEC | kExecutable));
+  if (!file) file.reset(::memfd_create(name.c_str(), MFD_CLOEXEC));
+  if (!file) base::throw_system("cannot make a file in memory for the resident agent");
+  const auto program = agent::resident_program();
+  if (::write(file.get(), program.data(), program.size()) != static_cast<ssize_t>(program.size())) {
+    base::throw_system("cannot write the resident agent");
+  }
+  return file;
+}
+
+std::vector<std::string> resident_arguments(const Computation& computation, int report,
+                                            const std::string& program,
+                                            const std::vector<std::string>& arguments) {
+  const agent::ExecRecord record{
+      .task = agent::kRun,
+      .descriptor = static_cast<std::uint64_t>(report),
+      .signal_mask = 0,
+      .ignored = 0,
+      .stop_signal = static_cast<std::uint64_t>(computation.stop_signal),
+      .computation = computation.number,
+      .no_new_privs = process::read_status(::getpid()).no_new_privs ? 1U : 0U};
+  std::string line;
+  const auto* fields = reinterpret_cast<const std::uint64_t*>(&record);
+  for (std::size_t i = 0; i < agent::kRecordFields; ++i) line += fmt::format("{:x} ", fields[i]);
+  std::vector<std::string> words{line, program};
+  words.insert(words.end(), arguments.begin(), arguments.end());
+  return words;
+}
+
+bool is_managed(pid_t pid, const Computation& computation) {
+  const std::string link = process::read_link(fmt::format("/proc/{}/exe", pid));
+  return link.starts_with(fmt::format("/memfd:{} ", program_name(computation)));
+}
+
+}  // namespace torpor::wrapped

@@ -1,0 +1,35 @@
+// A computation in the wrapped mode: a tree of processes with resident agents that know it by a
+// number.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/unique_fd.h"
+
+namespace torpor::wrapped {
+
+struct Computation {
+  std::uint64_t number = 0;  // random
+  int stop_signal = 0;       // that the program does not use
+};
+
+// One with a new number.
+Computation new_computation(int stop_signal);
+
+// The file of the resident agent, as the processes of the computation will call their program.
+base::UniqueFd resident_program(const Computation& computation);
+
+// The words with which it is executed to become `program`, which `arguments` (with the program's
+// own name first) are for. If that fails, an errno is written to descriptor `report`.
+std::vector<std::string> resident_arguments(const Computation& computation, int report,
+                                            const std::string& program,
+                                            const std::vector<std::string>& arguments);
+
+// Whether the process has a resident agent of this computation. Throws Error program_gone.
+bool is_managed(pid_t pid, const Computation& computation);
+
+}  // namespace torpor::wrapped

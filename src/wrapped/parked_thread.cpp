@@ -1,0 +1,164 @@
+#include "wrapped/parked_thread.h"
+
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstring>
+#include <span>
+
+#include "base/error.h"
+#include "process/extended_registers.h"
+#include "process/proc_stat.h"
+#include "process/proc_status.h"
+#include "process/remote_memory.h"
+
+namespace torpor::wrapped {
+namespace {
+
+using process::BlockedSyscall;
+using process::Registers;
+
+// The program's sets lie in the agent while a call waits with them.
+bool is_in_agent(std::uint64_t address) {
+  return address - agent::kResidentData < sizeof(agent::Resident);
+}
+
+// A thread that was not seen asleep, and yet was in a call.
+std::optional<BlockedSyscall> guess_call(pid_t tid, const agent::Frame& frame) {
+  constexpr std::size_t kBytes = 24;
+  if (static_cast<std::int64_t>(frame.rax) != -EINTR || frame.rcx != frame.rip) return std::nullopt;
+  std::array<std::byte, kBytes> code{};
+  try {
+    process::read_memory(tid, base::RemotePtr(frame.rip - kBytes), code);
+  } catch (const base::Error&) {
+    return std::nullopt;
+  }
+  const auto number = call_from_code(code);
+  if (!number) return std::nullopt;
+  return BlockedSyscall{*number,
+                        {frame.rdi, frame.rsi, frame.rdx, frame.r10, frame.r8, frame.r9},
+                        frame.rsp,
+                        frame.rip};
+}
+
+bool fits(const std::optional<BlockedSyscall>& seen, const agent::Frame& frame) {
+  return seen && seen->nr >= 0 && seen->sp == frame.rsp &&
+         (seen->pc == frame.rip || seen->pc == frame.rip + 2);
+}
+
+std::int64_t start_ns(const process::Stat& stat) {
+  return static_cast<std::int64_t>(stat.starttime) * (1000000000 / ::sysconf(_SC_CLK_TCK));
+}
+
+template <typename T>
+void put(pid_t tid, base::RemotePtr place, std::size_t offset, const T& value) {
+  process::write_value(tid, place + offset, value);
+}
+
+}  // namespace
+
+ParkedThread::ParkedThread(pid_t pid, pid_t tid, base::RemotePtr place,
+                           const agent::ParkedThread& parked,
+                           const std::optional<BlockedSyscall>& seen,
+                           const process::ResidentView& view)
+    : pid_(pid),
+      tid_(tid),
+      place_(place),
+      index_((place.address() - agent::kRoomAddress) / sizeof(agent::ParkedThread)),
+      our_signals_(view.mask(0, 3)),
+      answers_(parked.answers) {
+  frame_ = process::read_value<agent::Frame>(tid_, base::RemotePtr(parked.frame));
+  noted_ = process::read_resident_thread(tid_, static_cast<pid_t>(parked.tid));
+  mask_ = view.mask(frame_.signal_mask, noted_ ? noted_->blocked : 0);
+  const StopRegisters stop =
+      registers_at_stop(frame_, parked.bases, fits(seen, frame_) ? seen : guess_call(tid_, frame_));
+  registers_ = stop.registers;
+  if (stop.end != CallEnd::none) {
+    put(tid_, place_, offsetof(agent::ParkedThread, behind_call), stop.behind_call);
+    put<std::uint64_t>(tid_, place_, offsetof(agent::ParkedThread, any_handler_ends_it),
+                       stop.end == CallEnd::by_any_handler ? 1 : 0);
+  }
+  tell_way_on();
+  give_pointer_back();
+}
+
+// In an image the call has the program's own set. Here it goes on with the one that the filter lets
+// pass.
+void ParkedThread::give_pointer_back() {
+  if (!noted_) return;
+  for (auto* argument : {&registers_.rdi, &registers_.r10, &registers_.r8, &registers_.r9}) {
+    if (is_in_agent(*argument)) *argument = noted_->program_pointer;
+  }
+}
+
+void ParkedThread::set_registers(const Registers& registers) {
+  registers_ = registers;
+  tell_way_on();
+}
+
+void ParkedThread::tell_way_on() {
+  WayOn on = way_on(registers_);
+  const auto same = [this](const Registers& r) {
+    return r.rip == frame_.rip && r.rax == frame_.rax && r.rdi == frame_.rdi &&
+           r.rsi == frame_.rsi && r.rdx == frame_.rdx && r.r10 == frame_.r10 && r.r8 == frame_.r8 &&
+           r.r9 == frame_.r9 && r.rsp == frame_.rsp;
+  };
+  const auto put_back_set = [this](unsigned long long& now, std::uint64_t then) {
+    if (is_in_agent(then)) now = then;
+  };
+  put_back_set(on.registers.rdi, frame_.rdi);
+  put_back_set(on.registers.r10, frame_.r10);
+  put_back_set(on.registers.r8, frame_.r8);
+  put_back_set(on.registers.r9, frame_.r9);
+  const std::uint32_t how = on.restarts          ? agent::kRestarting
+                            : same(on.registers) ? agent::kUnchanged
+                                                 : agent::kChanged;
+  put(tid_, place_, offsetof(agent::ParkedThread, registers), on.registers);
+  put(tid_, place_, offsetof(agent::ParkedThread, how), how);
+}
+
+std::vector<std::byte> ParkedThread::extended_registers() const {
+  return process::extended_registers_at(tid_, base::RemotePtr(frame_.extended));
+}
+
+process::RseqConfiguration ParkedThread::rseq() const {
+  if (!noted_ || noted_->sequence == 0) return {};
+  // What an earlier thread of the same number has left is older than this one.
+  if (noted_->sequence_ns < start_ns(process::read_stat(pid_, tid_))) return {};
+  return {noted_->sequence, noted_->sequence_bytes, noted_->sequence_signature};
+}
+
+process::SeccompProgram ParkedThread::seccomp_filter(std::uint32_t /*index*/) const {
+  throw base::Error(base::ErrorCode::refused,
+                    fmt::format("process {} has seccomp filters of its own, which cannot be read "
+                                "in the wrapped mode",
+                                pid_),
+                    "run the program without its sandbox, or launch it with --mode external");
+}
+
+// It takes them and queues them again itself: nobody else can look at them.
+std::vector<siginfo_t> ParkedThread::pending_signals(bool shared) const {
+  const process::Status status = process::read_status(pid_, tid_);
+  const std::uint64_t waiting = (shared ? status.shd_pnd : status.sig_pnd) & ~our_signals_;
+  if (waiting == 0) return {};
+  constexpr std::uint64_t kMost = 4096;
+  const std::uint64_t bytes = kMost * sizeof(siginfo_t);
+  const auto buffer = static_cast<std::uint64_t>(
+      agent_->call(SYS_mmap, {0, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0},
+                   "map memory for queued signals"));
+  const std::uint64_t wish[4] = {waiting, buffer, kMost, shared ? 1U : 0U};
+  static_assert(offsetof(agent::ParkedThread, shared) ==
+                offsetof(agent::ParkedThread, signals) + 3 * sizeof(std::uint64_t));
+  process::write_memory(tid_, place_ + offsetof(agent::ParkedThread, signals),
+                        std::as_bytes(std::span(wish)));
+  const std::int64_t count = agent_->call(agent::kGiveOrder, {index_, agent::kCollectSignals},
+                                          "write down queued signals");
+  std::vector<siginfo_t> queued(static_cast<std::size_t>(count));
+  process::read_memory(tid_, base::RemotePtr(buffer), std::as_writable_bytes(std::span(queued)));
+  agent_->call(SYS_munmap, {buffer, bytes}, "unmap what was for queued signals");
+  return queued;
+}
+
+}  // namespace torpor::wrapped

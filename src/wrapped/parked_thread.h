@@ -1,0 +1,55 @@
+// A thread that waits in our signal handler.
+#pragma once
+
+#include <optional>
+
+#include "agent/resident/resident_abi.h"
+#include "base/remote_ptr.h"
+#include "process/agent_client.h"
+#include "process/proc_syscall.h"
+#include "process/resident_view.h"
+#include "process/stopped_thread.h"
+#include "wrapped/frame_registers.h"
+
+namespace torpor::wrapped {
+
+class ParkedThread final : public process::StoppedThread {
+ public:
+  // `place`: where its agent::ParkedThread lies. `seen`: see registers_at_stop().
+  ParkedThread(pid_t pid, pid_t tid, base::RemotePtr place, const agent::ParkedThread& parked,
+               const std::optional<process::BlockedSyscall>& seen,
+               const process::ResidentView& view);
+
+  [[nodiscard]] pid_t pid() const override { return pid_; }
+  [[nodiscard]] pid_t tid() const override { return tid_; }
+  [[nodiscard]] process::Registers registers() const override { return registers_; }
+  void set_registers(const process::Registers& registers) override;
+  [[nodiscard]] std::vector<std::byte> extended_registers() const override;
+  [[nodiscard]] std::uint64_t signal_mask() const override { return mask_; }
+  [[nodiscard]] std::vector<siginfo_t> pending_signals(bool shared) const override;
+  [[nodiscard]] process::RseqConfiguration rseq() const override;
+  [[nodiscard]] bool dispatches_system_calls() const override { return false; }
+  [[nodiscard]] process::SeccompProgram seccomp_filter(std::uint32_t index) const override;
+
+  // Through which it is told what to do. Before pending_signals().
+  void set_agent(process::AgentClient& agent) { agent_ = &agent; }
+  [[nodiscard]] const agent::ThreadAnswers& answers() const { return answers_; }
+
+ private:
+  void give_pointer_back();
+  void tell_way_on();
+
+  pid_t pid_;
+  pid_t tid_;
+  base::RemotePtr place_;
+  std::uint64_t index_;
+  std::uint64_t our_signals_;
+  process::AgentClient* agent_ = nullptr;
+  agent::ThreadAnswers answers_;
+  agent::Frame frame_{};
+  process::Registers registers_{};
+  std::uint64_t mask_ = 0;
+  std::optional<agent::ResidentThread> noted_;
+};
+
+}  // namespace torpor::wrapped

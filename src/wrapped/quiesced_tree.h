@@ -1,0 +1,50 @@
+// A whole tree of processes, stopped from inside: what process::StoppedTree is without ptrace.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <set>
+#include <vector>
+
+#include "process/held_process.h"
+#include "process/stopped_tree.h"
+#include "wrapped/listener.h"
+#include "wrapped/stopping_process.h"
+
+namespace torpor::wrapped {
+
+// RAII: all go on when it is destroyed.
+class QuiescedTree {
+ public:
+  // Stops every thread of every member, and looks again until no new one appears. Throws Error
+  // timeout (all go on then), refused for a process without an agent, program_gone when no root is
+  // left.
+  static std::unique_ptr<QuiescedTree> stop(const process::TreeScope& scope,
+                                            const Computation& computation, int patience_ms);
+
+  // Ready to be captured, parents before children.
+  [[nodiscard]] std::vector<process::HeldProcess>& processes() { return held_; }
+  [[nodiscard]] std::size_t thread_count() const;
+  // Lets all go on.
+  void release();
+  // After SIGKILL: waits until all have ended.
+  void await_end(int milliseconds);
+
+ private:
+  QuiescedTree(const Computation& computation);
+  void stop_all(const process::TreeScope& scope, int patience_ms);
+  bool add_new(const std::vector<pid_t>& members);
+  void check_managed(pid_t pid) const;
+  void advance(int patience_ms);
+  bool is_stopped(StoppingProcess& process, bool order_again);
+  void hold_all(const std::vector<pid_t>& members);
+
+  const Computation& computation_;
+  std::uint64_t stop_;
+  Listener listener_;
+  std::map<pid_t, std::unique_ptr<StoppingProcess>> stopping_;
+  std::set<pid_t> zombies_;
+  std::vector<process::HeldProcess> held_;
+};
+
+}  // namespace torpor::wrapped

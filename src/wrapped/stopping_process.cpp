@@ -1,0 +1,213 @@
+#include "wrapped/stopping_process.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/error.h"
+#include "process/proc_stat.h"
+#include "process/proc_status.h"
+#include "process/proc_tree.h"
+#include "process/raw_process.h"
+
+namespace torpor::wrapped {
+namespace {
+
+using agent::ResidentProcess;
+using process::BlockedSyscall;
+
+constexpr std::size_t kSpareRoom = 64;   // for threads that are born meanwhile
+constexpr std::size_t kTextBytes = 256;  // of a syscall file
+constexpr std::size_t kPerBatch = 64;
+
+bool has_left(pid_t pid, pid_t tid) {
+  try {
+    const char state = process::read_stat(pid, tid).state;
+    return state == 'Z' || state == 'X';
+  } catch (const base::Error&) {
+    return true;
+  }
+}
+
+std::optional<BlockedSyscall> parse(std::span<const std::byte> text) {
+  const std::string_view whole(reinterpret_cast<const char*>(text.data()), text.size());
+  const std::string_view line = whole.substr(0, whole.find('\n'));
+  if (line.empty() || line.front() == '\0') return std::nullopt;
+  try {
+    return process::parse_syscall(line);
+  } catch (const base::Error&) {
+    return std::nullopt;
+  }
+}
+
+}  // namespace
+
+StoppingProcess::StoppingProcess(pid_t pid, const Computation& computation, std::uint64_t stop,
+                                 Listener& listener)
+    : pid_(pid), computation_(computation), stop_(stop), listener_(listener) {}
+
+StoppingProcess::~StoppingProcess() {
+  try {
+    release();
+  } catch (const base::Error&) {
+    // It has been killed; or it finds its socket closed, and goes on by itself.
+  }
+}
+
+siginfo_t StoppingProcess::order_info() const {
+  siginfo_t info{};
+  info.si_signo = computation_.stop_signal;
+  info.si_code = agent::kOrderCode;
+  constexpr std::size_t kSender = offsetof(agent::SignalInfo, order);
+  std::memcpy(reinterpret_cast<std::byte*>(&info) + kSender, &computation_.number,
+              sizeof(computation_.number));
+  std::memcpy(&info.si_value, &stop_, sizeof(stop_));
+  return info;
+}
+
+bool StoppingProcess::order() {
+  siginfo_t info = order_info();
+  if (process::queue_signal(pid_, info) == 0) return true;
+  if (errno == ESRCH) return false;
+  base::throw_system("cannot send the stop signal to process {}", pid_);
+}
+
+bool StoppingProcess::connect(int milliseconds) {
+  auto connection = listener_.await(pid_, milliseconds);
+  if (!connection) return false;
+  agent_tid_ = static_cast<pid_t>(connection->hello.tid);
+  client_.emplace(std::move(connection->socket), pid_, base::RemotePtr(connection->hello.context),
+                  base::RemotePtr(connection->hello.code));
+  memory_.emplace(process::living_thread(pid_));
+  make_room(process::list_threads(pid_).size());
+  return true;
+}
+
+void StoppingProcess::make_room(std::size_t threads) {
+  room_ = threads + kSpareRoom;
+  client_->call(agent::kMakeRoom, {room_}, "map memory for what its threads tell");
+}
+
+// Without the checkpoint thread.
+std::vector<pid_t> StoppingProcess::living_threads() const {
+  std::vector<pid_t> tids = process::list_threads(pid_);
+  std::erase_if(tids, [this](pid_t tid) {
+    return tid == agent_tid_ || (!threads_.contains(tid) && has_left(pid_, tid));
+  });
+  return tids;
+}
+
+// What each sleeps in, and the signal right behind it.
+void StoppingProcess::look_and_order(const std::vector<pid_t>& tids) {
+  process::Batch batch(*client_);
+  const base::RemotePtr info = batch.value(order_info());
+  const base::RemotePtr texts = batch.space(tids.size() * kTextBytes);
+  for (std::size_t i = 0; i < tids.size(); ++i) {
+    const base::RemotePtr path = batch.text(fmt::format("/proc/self/task/{}/syscall", tids[i]));
+    const std::size_t file = batch.try_call(SYS_openat, {AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0});
+    batch.try_call(SYS_read, {process::ResultOf{file}, texts + i * kTextBytes, kTextBytes - 1});
+    batch.try_call(SYS_rt_tgsigqueueinfo, {pid_, tids[i], computation_.stop_signal, info});
+    batch.try_call(SYS_close, {process::ResultOf{file}});
+  }
+  batch.run_and_fetch();
+  for (std::size_t i = 0; i < tids.size(); ++i) {
+    Seen& seen = threads_[tids[i]];
+    const auto call = parse(batch.fetched(texts + i * kTextBytes, kTextBytes));
+    if (call || !seen.ordered) seen.call = call;
+    seen.ordered = true;
+  }
+}
+
+std::vector<agent::ParkedThread> StoppingProcess::read_places() const {
+  const base::RemotePtr area(agent::kResidentData + offsetof(agent::Resident, process));
+  ResidentProcess process{};
+  memory_->read(area, std::as_writable_bytes(std::span(&process, 1)));
+  if (process.parked > room_) {
+    throw base::Error(base::ErrorCode::timeout,
+                      fmt::format("process {} starts threads too fast", pid_), "try again");
+  }
+  std::vector<agent::ParkedThread> places(process.parked);
+  memory_->read(base::RemotePtr(agent::kRoomAddress), std::as_writable_bytes(std::span(places)));
+  return places;
+}
+
+bool StoppingProcess::stop_threads() {
+  std::vector<pid_t> fresh;
+  const std::vector<pid_t> tids = living_threads();
+  for (const auto& place : read_places()) {
+    if (place.state == agent::kParked) threads_[static_cast<pid_t>(place.tid)].parked = true;
+  }
+  bool all = true;
+  for (const pid_t tid : tids) {
+    const auto known = threads_.find(tid);
+    if (known != threads_.end() && known->second.parked) continue;
+    if (has_left(pid_, tid)) continue;
+    all = false;
+    if (known == threads_.end() || !known->second.ordered) fresh.push_back(tid);
+  }
+  for (std::size_t at = 0; at < fresh.size(); at += kPerBatch) {
+    const auto end = std::min(fresh.size(), at + kPerBatch);
+    look_and_order({fresh.begin() + static_cast<std::ptrdiff_t>(at),
+                    fresh.begin() + static_cast<std::ptrdiff_t>(end)});
+  }
+  return all;
+}
+
+void StoppingProcess::hand_over() {
+  constexpr int kPatienceMs = 10000;
+  const std::vector<agent::ParkedThread> places = read_places();
+  if (places.empty()) {
+    throw base::Error(base::ErrorCode::program_gone, fmt::format("process {} has ended", pid_));
+  }
+  client_->call(agent::kHandOver, {0}, "start the thread with its descriptors");
+  client_.reset();
+  auto connection = listener_.await(pid_, kPatienceMs);
+  if (!connection) {
+    throw base::Error(base::ErrorCode::timeout,
+                      fmt::format("process {}: its checkpoint thread does not come back", pid_));
+  }
+  agent_tid_ = static_cast<pid_t>(connection->hello.tid);
+  client_.emplace(std::move(connection->socket), pid_, base::RemotePtr(connection->hello.context),
+                  base::RemotePtr(connection->hello.code));
+  view_.emplace(process::living_thread(pid_));
+  const base::RemotePtr room(agent::kRoomAddress);
+  leader_dead_ = has_left(pid_, pid_);
+  for (std::size_t i = 0; i < places.size(); ++i) {
+    if (places[i].state != agent::kParked) continue;
+    const auto tid = static_cast<pid_t>(places[i].tid);
+    parked_.push_back(std::make_unique<ParkedThread>(
+        pid_, tid, room + i * sizeof(agent::ParkedThread), places[i], threads_[tid].call, *view_));
+    parked_.back()->set_agent(*client_);
+  }
+  std::ranges::sort(parked_, {}, [this](const auto& thread) {
+    return std::pair(thread->tid() != pid_, thread->tid());
+  });
+}
+
+process::HeldProcess StoppingProcess::held() {
+  process::HeldProcess held;
+  held.pid = pid_;
+  const std::vector<pid_t> ids = process::read_status(pid_).nspid;
+  held.seen_pid = ids.empty() ? pid_ : ids.back();
+  held.leader_dead = leader_dead_;
+  held.agent = &*client_;
+  held.resident = &*view_;
+  for (const auto& thread : parked_) {
+    held.threads.push_back(thread.get());
+    held.answers.push_back(thread->answers());
+  }
+  return held;
+}
+
+void StoppingProcess::release() {
+  if (!client_) return;
+  client_->call(agent::kSetUndo, {0, 0}, "forget what to undo");
+  client_->call(agent::kEndStop, {}, "let its threads go");
+  client_.reset();
+}
+
+}  // namespace torpor::wrapped
