@@ -29,7 +29,7 @@ struct SpawnRequest {
   std::vector<std::string> command;  // at least the program, which is looked for in PATH
   std::array<int, 3> streams{0, 1, 2};
   // With a resident agent from its first instruction on.
-  std::optional<wrapped::Computation> wrapped;
+  std::optional<wrapped::Computation> wrapped{};
   int terminal = -1;  // becomes the controlling terminal of its session, or -1
 };
 

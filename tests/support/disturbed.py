@@ -127,6 +127,8 @@ class DisturbedTest(TorporTest):
 
     name = ""                 # of the program, as in programs.txt
     options: list[str] = []   # further arguments of it
+    launch_options: list[str] = []  # of torpor launch
+    environment_letter = ""         # in which it is launched (environment.c), if any
 
     @classmethod
     def setUpClass(cls):
@@ -197,7 +199,9 @@ class DisturbedTest(TorporTest):
         return Undisturbed(self.output("undisturbed"), status, time.monotonic() - began)
 
     def launch(self, append: bool = False) -> subprocess.Popen:
-        command = self.torpor_command("launch", "--name", "it", "--", *self.command)
+        around = self.environment_command(self.environment_letter) if self.environment_letter else []
+        command = self.user_command(*around, self.torpor_path, "launch", "--name", "it",
+                                    *self.launch_options, "--", *self.command)
         process = self.start_into("disturbed", command, append)
         self.wait_for_computation(process)
         return process
