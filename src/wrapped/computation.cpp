@@ -59,8 +59,8 @@ std::vector<std::string> resident_arguments(const Computation& computation, int 
 }
 
 bool is_managed(pid_t pid, const Computation& computation) {
-  const std::string link = process::read_link(fmt::format("/proc/{}/exe", pid));
-  return link.starts_with(fmt::format("/memfd:{} ", program_name(computation)));
+  const auto link = process::try_read_link(fmt::format("/proc/{}/exe", pid));
+  return !link || link->starts_with(fmt::format("/memfd:{} ", program_name(computation)));
 }
 
 }  // namespace torpor::wrapped

@@ -29,7 +29,8 @@ std::vector<std::string> resident_arguments(const Computation& computation, int 
                                             const std::string& program,
                                             const std::vector<std::string>& arguments);
 
-// Whether the process has a resident agent of this computation. Throws Error program_gone.
+// Whether the process has a resident agent of this computation. True also for one that is about to
+// end, which has no program any more.
 bool is_managed(pid_t pid, const Computation& computation);
 
 }  // namespace torpor::wrapped

@@ -79,12 +79,19 @@ bool StoppingProcess::order() {
 bool StoppingProcess::connect(int milliseconds) {
   auto connection = listener_.await(pid_, milliseconds);
   if (!connection) return false;
-  agent_tid_ = static_cast<pid_t>(connection->hello.tid);
-  client_.emplace(std::move(connection->socket), pid_, base::RemotePtr(connection->hello.context),
-                  base::RemotePtr(connection->hello.code));
+  take(std::move(*connection));
   memory_.emplace(process::living_thread(pid_));
   make_room(process::list_threads(pid_).size());
   return true;
+}
+
+void StoppingProcess::take(Connection connection) {
+  agent_tid_ = static_cast<pid_t>(connection.hello.tid);
+  const base::RemotePtr context(connection.hello.context);
+  client_.emplace(std::move(connection.socket), pid_, context,
+                  base::RemotePtr(connection.hello.code));
+  client_->set_remote_socket(process::read_value<std::int32_t>(
+      process::living_thread(pid_), context + offsetof(agent::Context, socket)));
 }
 
 void StoppingProcess::make_room(std::size_t threads) {
@@ -95,9 +102,7 @@ void StoppingProcess::make_room(std::size_t threads) {
 // Without the checkpoint thread.
 std::vector<pid_t> StoppingProcess::living_threads() const {
   std::vector<pid_t> tids = process::list_threads(pid_);
-  std::erase_if(tids, [this](pid_t tid) {
-    return tid == agent_tid_ || (!threads_.contains(tid) && has_left(pid_, tid));
-  });
+  std::erase(tids, agent_tid_);
   return tids;
 }
 
@@ -143,11 +148,10 @@ bool StoppingProcess::stop_threads() {
   }
   bool all = true;
   for (const pid_t tid : tids) {
-    const auto known = threads_.find(tid);
-    if (known != threads_.end() && known->second.parked) continue;
-    if (has_left(pid_, tid)) continue;
+    Seen& seen = threads_[tid];
+    if (seen.parked || has_left(pid_, tid)) continue;
     all = false;
-    if (known == threads_.end() || !known->second.ordered) fresh.push_back(tid);
+    if (!seen.ordered) fresh.push_back(tid);
   }
   for (std::size_t at = 0; at < fresh.size(); at += kPerBatch) {
     const auto end = std::min(fresh.size(), at + kPerBatch);
@@ -170,9 +174,7 @@ void StoppingProcess::hand_over() {
     throw base::Error(base::ErrorCode::timeout,
                       fmt::format("process {}: its checkpoint thread does not come back", pid_));
   }
-  agent_tid_ = static_cast<pid_t>(connection->hello.tid);
-  client_.emplace(std::move(connection->socket), pid_, base::RemotePtr(connection->hello.context),
-                  base::RemotePtr(connection->hello.code));
+  take(std::move(*connection));
   view_.emplace(process::living_thread(pid_));
   const base::RemotePtr room(agent::kRoomAddress);
   leader_dead_ = has_left(pid_, pid_);

@@ -54,6 +54,7 @@ class StoppingProcess {
     bool parked = false;
   };
 
+  void take(Connection connection);
   void make_room(std::size_t threads);
   void look_and_order(const std::vector<pid_t>& tids);
   [[nodiscard]] siginfo_t order_info() const;

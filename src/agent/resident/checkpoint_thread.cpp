@@ -121,18 +121,19 @@ std::int64_t order_and_wait(std::uint64_t index, std::uint64_t order) {
 std::int64_t end_stop() {
   constexpr std::int64_t kNap = 1000000;
   ResidentProcess& process = resident().process;
+  // A thread can have been sent the order twice. So first it is none any more, then all leave.
+  __atomic_store_n(&process.ended_stop, process.stop, __ATOMIC_SEQ_CST);
   release_parked();
-  for (std::uint32_t left = load(&process.left); left != load(&process.parked);
-       left = load(&process.left)) {
-    futex_wait(&process.left, left, kNap);
+  while (const std::uint32_t inside = load(&process.inside)) {
+    futex_wait(&process.inside, inside, kNap);
   }
   if (process.room != 0) {
     raw_syscall(__NR_munmap, process.room, process.room_count * sizeof(ParkedThread));
   }
   process.room = process.room_count = 0;
-  process.parked = process.left = 0;
-  process.room_ready = process.starter = 0;
-  __atomic_store_n(&process.ended_stop, process.stop, __ATOMIC_RELEASE);
+  process.parked = 0;
+  process.room_ready = 0;
+  resident().context.state = kReturning;
   store(&process.stop_state, kNotStopping);
   return 0;
 }
@@ -147,6 +148,7 @@ std::int64_t start_checkpoint_thread(bool with_descriptors) {
   context.code = kResidentBase;
   context.code_bytes = kResidentTextBytes;
   context.injected = 1;
+  context.state = kEntering;
   context.undo_count = 0;
   context.probe_count = 0;
   context.snapshot_control = with_descriptors ? 0 : kWithoutDescriptors;
@@ -174,7 +176,8 @@ std::int64_t resident_function(Context* context, const Call& call) {
 // The supervisor is gone, or done with us.
 void abandon_stop(Context* context) {
   execute(context, context->undo, context->undo_count);
-  if (load(&resident().process.stop_state) == kStopping) end_stop();
+  // Behind its end the next stop may have begun already.
+  if (context->state != kReturning) end_stop();
   for (;;) raw_syscall(__NR_exit, 0);
 }
 

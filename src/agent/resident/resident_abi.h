@@ -106,13 +106,13 @@ struct ResidentProcess {
   std::uint32_t pid;         // whose it is; another who shares the memory (vfork) keeps off
   std::uint32_t stop_state;  // StopState
   std::uint32_t parked;      // how many have come
-  std::uint32_t left;        // futex: how many have gone on
-  std::uint32_t starter;     // tid of the thread that was stopped first
+  std::uint32_t inside;      // futex: threads that are in the handler
+  std::uint32_t unused;
   std::uint32_t room_ready;  // futex
   std::uint64_t room;        // ParkedThread[], once the supervisor has had it mapped
   std::uint64_t room_count;
   std::uint64_t stop;        // the order that is being followed
-  std::uint64_t ended_stop;  // the last that was
+  std::uint64_t ended_stop;  // the last that is over: who comes for it goes on
 };
 enum StopState : std::uint32_t { kNotStopping = 0, kStopping = 1 };
 

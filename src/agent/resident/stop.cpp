@@ -121,10 +121,28 @@ void put_into(Frame& frame, const std::uint64_t* r) {
   frame.rip = r[16], frame.eflags = r[18], frame.rsp = r[19];
 }
 
+void leave_handler() {
+  ResidentProcess& process = resident().process;
+  __atomic_fetch_sub(&process.inside, 1, __ATOMIC_SEQ_CST);
+  futex_wake(&process.inside);
+}
+
+// The first that comes starts the checkpoint thread. False if that cannot be.
+bool begin_stop(std::uint64_t stop) {
+  ResidentProcess& process = resident().process;
+  std::uint32_t idle = kNotStopping;
+  const bool is_first = __atomic_compare_exchange_n(&process.stop_state, &idle, kStopping, false,
+                                                    __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+  if (!is_first) return true;
+  process.stop = stop;
+  if (start_checkpoint_thread(false) >= 0) return true;
+  store(&process.stop_state, kNotStopping);
+  return false;
+}
+
 // Returns to where the thread was, by sigreturn or otherwise.
 void go_on(Frame& frame, const ParkedThread* place) {
   constexpr std::int64_t kInterrupted = -EINTR;
-  ResidentProcess& process = resident().process;
   std::uint32_t how = place == nullptr ? kUnchanged : place->how;
   std::uint64_t registers[27];
   if (place != nullptr && is_ended_by_handler(*place, frame.signal_mask)) {
@@ -133,8 +151,7 @@ void go_on(Frame& frame, const ParkedThread* place) {
     how = kUnchanged;
   }
   if (how != kUnchanged) copy_bytes(registers, place->registers, sizeof(registers));
-  __atomic_fetch_add(&process.left, 1, __ATOMIC_ACQ_REL);
-  futex_wake(&process.left);
+  leave_handler();
   if (how == kChanged) put_into(frame, registers);
   if (how == kRestarting) leave_by_hand(registers, frame.extended, &frame.signal_mask);
 }
@@ -148,16 +165,12 @@ void on_stop(int /*signal*/, SignalInfo* info, Frame* frame) {
       info->code == kOrderCode && info->order.computation == own.record.computation;
   if (!ordered || !owns_memory()) return;
   ResidentProcess& process = own.process;
-  if (info->order.stop <= __atomic_load_n(&process.ended_stop, __ATOMIC_ACQUIRE)) return;
-  std::uint32_t idle = kNotStopping;
-  const bool is_starter = __atomic_compare_exchange_n(&process.stop_state, &idle, kStopping, false,
-                                                      __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
-  if (is_starter && start_checkpoint_thread(false) < 0) {
-    store(&process.stop_state, kNotStopping);
+  __atomic_fetch_add(&process.inside, 1, __ATOMIC_SEQ_CST);
+  const bool is_over = info->order.stop <= __atomic_load_n(&process.ended_stop, __ATOMIC_SEQ_CST);
+  if (is_over || !begin_stop(info->order.stop)) {
+    leave_handler();
     return;
   }
-  if (is_starter) process.stop = info->order.stop;
-  if (is_starter) store(&process.starter, static_cast<std::uint32_t>(raw_syscall(__NR_gettid)));
   const std::uint32_t index = __atomic_fetch_add(&process.parked, 1, __ATOMIC_ACQ_REL);
   ParkedThread* place = place_of(index);
   if (place != nullptr) {
