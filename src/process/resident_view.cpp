@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "process/proc_file.h"
 #include "process/remote_memory.h"
+#include "process/stopped_tree.h"
 
 namespace torpor::process {
 namespace {
@@ -44,8 +45,8 @@ SignalActionView ResidentView::action(int signal, const SignalActionView& real) 
 }
 
 bool has_resident_agent(pid_t pid) {
-  const auto link = try_read_link(fmt::format("/proc/{}/exe", pid));
-  return link && link->starts_with(fmt::format("/memfd:{}", agent::kProgramPrefix));
+  const auto link = try_read_link(fmt::format("/proc/{}/exe", living_thread(pid)));
+  return !link || link->starts_with(fmt::format("/memfd:{}", agent::kProgramPrefix));
 }
 
 std::optional<agent::ResidentThread> read_resident_thread(pid_t pid, pid_t seen_tid) {

@@ -40,6 +40,7 @@ class ResidentView {
     std::array<agent::VirtualAction, 2> actions;
     std::uint32_t pending, unused;
     std::array<std::uint8_t, 72> action_masks;
+    std::array<std::uint8_t, sizeof(agent::Resident::pending_info)> pending_info;
   };
   static_assert(sizeof(Head) == offsetof(agent::Resident, executable));
 
@@ -47,7 +48,7 @@ class ResidentView {
   std::string executable_;
 };
 
-// Whether the process has one. False where that cannot be seen.
+// Whether the process has one. True also of one that is ending, which has no program any more.
 bool has_resident_agent(pid_t pid);
 
 // What the agent has noted of a thread that has made a wrapped call.

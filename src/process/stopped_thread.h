@@ -10,6 +10,8 @@
 #include <string>
 #include <vector>
 
+#include "base/remote_ptr.h"
+
 namespace torpor::process {
 
 using Registers = user_regs_struct;
@@ -40,6 +42,9 @@ class StoppedThread {
   // may be -ERESTART...: with these registers it enters the call again.
   [[nodiscard]] virtual Registers registers() const = 0;
   virtual void set_registers(const Registers& registers) = 0;
+  // Room for a few words that the thread will find when it goes on, and nobody uses till then:
+  // below its red zone, where the kernel itself would put a signal frame.
+  [[nodiscard]] virtual base::RemotePtr scratch() const;
   [[nodiscard]] virtual std::vector<std::byte> extended_registers() const = 0;  // XSAVE, standard
   [[nodiscard]] virtual std::uint64_t signal_mask() const = 0;
   // Queued signals, oldest first; `shared`: those of the process.

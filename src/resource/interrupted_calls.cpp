@@ -138,16 +138,16 @@ unsigned long long* argument_register(process::Registers& r, int index) {
   return slots[static_cast<std::size_t>(index)];
 }
 
-// The call will be entered again with `left` instead of its timeout. A timespec goes below the
-// thread's red zone, where the kernel itself would put a signal frame; it is read at entry only.
-void shorten(process::Registers& registers, pid_t pid, const Timeout& timeout, std::int64_t left) {
+// The call will be entered again with `left` instead of its timeout. A timespec goes to `place`; it
+// is read at entry only.
+void shorten(process::Registers& registers, pid_t pid, base::RemotePtr place,
+             const Timeout& timeout, std::int64_t left) {
   if (timeout.milliseconds_argument >= 0) {
     *argument_register(registers, timeout.milliseconds_argument) =
         static_cast<std::uint64_t>((left + kMillisecond - 1) / kMillisecond);
     return;
   }
   const timespec rest{left / kSecond, left % kSecond};
-  const base::RemotePtr place((registers.rsp - kRedZone - sizeof(rest)) & ~std::uint64_t{15});
   try {
     process::write_value(pid, place, rest);
   } catch (const base::Error&) {
@@ -165,7 +165,7 @@ void keep_call_alive(process::StoppedThread& thread, WaitLog& log, std::int64_t 
   if (timeout && length_of(thread.tid(), *timeout, arguments)) {
     WaitLog::Wait& wait = wait_of(log, thread.tid(), number, arguments, stopped_ns);
     const auto left = time_left(thread.tid(), wait, stopped_ns);
-    if (left) shorten(registers, thread.tid(), *timeout, *left);
+    if (left) shorten(registers, thread.tid(), thread.scratch(), *timeout, *left);
     wait.arguments = arguments_of(registers);  // what the next look will see
   }
   registers.rax = static_cast<std::uint64_t>(kRestartNoHand);
@@ -250,7 +250,7 @@ void let_calls_age(process::HeldProcess& held, WaitLog& log, std::int64_t stoppe
     WaitLog::Wait& wait = known->second;
     const auto timeout = relative_timeout(number, arguments);
     if (wait.number != number || wait.deadline_ns == 0 || !timeout) continue;
-    shorten(registers, thread.tid(), *timeout,
+    shorten(registers, thread.tid(), thread.scratch(), *timeout,
             std::max<std::int64_t>(0, wait.deadline_ns - now_ns));
     wait.arguments = arguments_of(registers);
     thread.set_registers(registers);
@@ -268,7 +268,8 @@ void let_saved_call_age(pid_t pid, snapshot::Thread& saved, std::int64_t elapsed
   const auto timeout = relative_timeout(number, arguments);
   const auto length = timeout ? length_of(pid, *timeout, arguments) : std::nullopt;
   if (!length) return;
-  shorten(registers, pid, *timeout, std::max<std::int64_t>(0, *length - elapsed_ns));
+  const base::RemotePtr place((registers.rsp - kRedZone - sizeof(timespec)) & ~std::uint64_t{15});
+  shorten(registers, pid, place, *timeout, std::max<std::int64_t>(0, *length - elapsed_ns));
   saved.mutable_registers()->set_general(&registers, sizeof(registers));
 }
 

@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "process/proc_file.h"
 #include "process/proc_status.h"
+#include "process/stopped_tree.h"
 
 namespace torpor::wrapped {
 namespace {
@@ -59,7 +60,8 @@ std::vector<std::string> resident_arguments(const Computation& computation, int 
 }
 
 bool is_managed(pid_t pid, const Computation& computation) {
-  const auto link = process::try_read_link(fmt::format("/proc/{}/exe", pid));
+  const auto link =
+      process::try_read_link(fmt::format("/proc/{}/exe", process::living_thread(pid)));
   return !link || link->starts_with(fmt::format("/memfd:{} ", program_name(computation)));
 }
 

@@ -68,6 +68,7 @@ ParkedThread::ParkedThread(pid_t pid, pid_t tid, base::RemotePtr place,
       place_(place),
       index_((place.address() - agent::kRoomAddress) / sizeof(agent::ParkedThread)),
       our_signals_(view.mask(0, 3)),
+      frame_address_(parked.frame),
       answers_(parked.answers) {
   frame_ = process::read_value<agent::Frame>(tid_, base::RemotePtr(parked.frame));
   noted_ = process::read_resident_thread(tid_, static_cast<pid_t>(parked.tid));
@@ -119,6 +120,13 @@ void ParkedThread::tell_way_on() {
   put(tid_, place_, offsetof(agent::ParkedThread, how), how);
 }
 
+// Far below the frame and what our handler has on the stack: all that is given up before the kernel
+// reads there.
+base::RemotePtr ParkedThread::scratch() const {
+  constexpr std::uint64_t kBelow = 4096;
+  return base::RemotePtr((frame_address_ - kBelow) & ~std::uint64_t{15});
+}
+
 std::vector<std::byte> ParkedThread::extended_registers() const {
   return process::extended_registers_at(tid_, base::RemotePtr(frame_.extended));
 }
@@ -148,12 +156,12 @@ std::vector<siginfo_t> ParkedThread::pending_signals(bool shared) const {
   const auto buffer = static_cast<std::uint64_t>(
       agent_->call(SYS_mmap, {0, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0},
                    "map memory for queued signals"));
-  const std::uint64_t wish[4] = {waiting, buffer, kMost, shared ? 1U : 0U};
-  static_assert(offsetof(agent::ParkedThread, shared) ==
-                offsetof(agent::ParkedThread, signals) + 3 * sizeof(std::uint64_t));
+  const std::uint64_t wish[3] = {waiting, buffer, kMost};
+  static_assert(offsetof(agent::ParkedThread, capacity) ==
+                offsetof(agent::ParkedThread, signals) + 2 * sizeof(std::uint64_t));
   process::write_memory(tid_, place_ + offsetof(agent::ParkedThread, signals),
                         std::as_bytes(std::span(wish)));
-  const std::int64_t count = agent_->call(agent::kGiveOrder, {index_, agent::kCollectSignals},
+  const std::int64_t count = agent_->call(agent::kCollectSignals, {index_, leader_, shared ? 1 : 0},
                                           "write down queued signals");
   std::vector<siginfo_t> queued(static_cast<std::size_t>(count));
   process::read_memory(tid_, base::RemotePtr(buffer), std::as_writable_bytes(std::span(queued)));

@@ -31,8 +31,12 @@ class ParkedThread final : public process::StoppedThread {
   [[nodiscard]] bool dispatches_system_calls() const override { return false; }
   [[nodiscard]] process::SeccompProgram seccomp_filter(std::uint32_t index) const override;
 
-  // Through which it is told what to do. Before pending_signals().
-  void set_agent(process::AgentClient& agent) { agent_ = &agent; }
+  // Through which it is told what to do, and the leader, if it lives. Before pending_signals().
+  void set_agent(process::AgentClient& agent, const ParkedThread& leader) {
+    agent_ = &agent;
+    leader_ = leader.index_;
+  }
+  [[nodiscard]] base::RemotePtr scratch() const override;
   [[nodiscard]] const agent::ThreadAnswers& answers() const { return answers_; }
 
  private:
@@ -43,8 +47,10 @@ class ParkedThread final : public process::StoppedThread {
   pid_t tid_;
   base::RemotePtr place_;
   std::uint64_t index_;
+  std::uint64_t leader_ = 0;
   std::uint64_t our_signals_;
   process::AgentClient* agent_ = nullptr;
+  std::uint64_t frame_address_;
   agent::ThreadAnswers answers_;
   agent::Frame frame_{};
   process::Registers registers_{};

@@ -69,7 +69,20 @@ siginfo_t StoppingProcess::order_info() const {
   return info;
 }
 
+// One that borrows its memory from a parent in vfork(2) must not be disturbed, nor one in the midst
+// of an exec, whom the signal would end.
+bool StoppingProcess::hears_orders() const {
+  try {
+    const base::RemotePtr process(agent::kResidentData + offsetof(agent::Resident, process));
+    return process::read_value<std::uint32_t>(process::living_thread(pid_), process) ==
+           static_cast<std::uint32_t>(pid_);
+  } catch (const base::Error&) {
+    return false;
+  }
+}
+
 bool StoppingProcess::order() {
+  if (!hears_orders()) return true;
   siginfo_t info = order_info();
   if (process::queue_signal(pid_, info) == 0) return true;
   if (errno == ESRCH) return false;
@@ -183,11 +196,11 @@ void StoppingProcess::hand_over() {
     const auto tid = static_cast<pid_t>(places[i].tid);
     parked_.push_back(std::make_unique<ParkedThread>(
         pid_, tid, room + i * sizeof(agent::ParkedThread), places[i], threads_[tid].call, *view_));
-    parked_.back()->set_agent(*client_);
   }
   std::ranges::sort(parked_, {}, [this](const auto& thread) {
     return std::pair(thread->tid() != pid_, thread->tid());
   });
+  for (const auto& thread : parked_) thread->set_agent(*client_, *parked_.front());
 }
 
 process::HeldProcess StoppingProcess::held() {

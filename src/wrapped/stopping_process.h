@@ -57,6 +57,7 @@ class StoppingProcess {
   void take(Connection connection);
   void make_room(std::size_t threads);
   void look_and_order(const std::vector<pid_t>& tids);
+  [[nodiscard]] bool hears_orders() const;
   [[nodiscard]] siginfo_t order_info() const;
   [[nodiscard]] std::vector<agent::ParkedThread> read_places() const;
   std::vector<pid_t> living_threads() const;

@@ -107,35 +107,51 @@ std::int64_t make_room(std::uint64_t count) {
   __builtin_unreachable();
 }
 
-std::int64_t order_and_wait(std::uint64_t index, std::uint64_t order) {
+void order_and_wait(ParkedThread& place, std::uint32_t order) {
   constexpr std::int64_t kNap = 100000000;
-  auto& place = reinterpret_cast<ParkedThread*>(resident().process.room)[index];
-  give_order(place, static_cast<std::uint32_t>(order));
-  while (load(&place.order) == order) {
-    futex_wait(&place.order, static_cast<std::uint32_t>(order), kNap);
-  }
-  return place.result;
+  give_order(place, order);
+  while (load(&place.order) == order) futex_wait(&place.order, order, kNap);
 }
 
-// Lets the stopped threads go, and everything be as if they had never been stopped.
-std::int64_t end_stop() {
+std::int64_t collect_signals(std::uint64_t index, std::uint64_t leader, bool shared) {
+  auto* places = reinterpret_cast<ParkedThread*>(resident().process.room);
+  ParkedThread& from = places[index];
+  order_and_wait(from, kTakeSignals);
+  ParkedThread& by = places[leader];
+  by.buffer = from.buffer;
+  by.capacity = static_cast<std::uint64_t>(from.result);
+  by.target = shared ? 0 : from.tid;
+  const std::int64_t count = from.result;
+  order_and_wait(by, kQueueSignals);
+  return count;
+}
+
+// Lets the stopped threads go, and ends: they wait for that. A thread can have been sent the order
+// twice, so first it is none any more.
+[[noreturn]] void end_stop() {
   constexpr std::int64_t kNap = 1000000;
   ResidentProcess& process = resident().process;
-  // A thread can have been sent the order twice. So first it is none any more, then all leave.
-  __atomic_store_n(&process.ended_stop, process.stop, __ATOMIC_SEQ_CST);
+  __atomic_store_n(&process.ended_stop, __atomic_load_n(&process.stop, __ATOMIC_SEQ_CST),
+                   __ATOMIC_SEQ_CST);
   release_parked();
-  while (const std::uint32_t inside = load(&process.inside)) {
-    futex_wait(&process.inside, inside, kNap);
+  // Once all who are in the handler need nothing more of it, the room goes, and we.
+  for (;;) {
+    const std::uint32_t ready = load(&process.ready_to_go);
+    if (ready == load(&process.inside)) break;
+    futex_wait(&process.ready_to_go, ready, kNap);
   }
   if (process.room != 0) {
     raw_syscall(__NR_munmap, process.room, process.room_count * sizeof(ParkedThread));
   }
   process.room = process.room_count = 0;
-  process.parked = 0;
-  process.room_ready = 0;
-  resident().context.state = kReturning;
-  store(&process.stop_state, kNotStopping);
-  return 0;
+  end_thread();
+  __builtin_unreachable();
+}
+
+[[noreturn]] void reply_and_end_stop(Context* context) {
+  calls_of(context->message)[context->message.header.count - 1].result = 0;
+  reply(context);
+  end_stop();
 }
 
 }  // namespace
@@ -148,7 +164,6 @@ std::int64_t start_checkpoint_thread(bool with_descriptors) {
   context.code = kResidentBase;
   context.code_bytes = kResidentTextBytes;
   context.injected = 1;
-  context.state = kEntering;
   context.undo_count = 0;
   context.probe_count = 0;
   context.snapshot_control = with_descriptors ? 0 : kWithoutDescriptors;
@@ -167,18 +182,16 @@ std::int64_t resident_function(Context* context, const Call& call) {
   switch (call.number) {
     case kMakeRoom: return make_room(call.args[0]);
     case kHandOver: hand_over(context, call.args[0]);
-    case kGiveOrder: return order_and_wait(call.args[0], call.args[1]);
-    case kEndStop: return end_stop();
+    case kCollectSignals: return collect_signals(call.args[0], call.args[1], call.args[2] != 0);
+    case kEndStop: reply_and_end_stop(context);
     default: return -ENOSYS;
   }
 }
 
-// The supervisor is gone, or done with us.
+// The supervisor is gone.
 void abandon_stop(Context* context) {
   execute(context, context->undo, context->undo_count);
-  // Behind its end the next stop may have begun already.
-  if (context->state != kReturning) end_stop();
-  for (;;) raw_syscall(__NR_exit, 0);
+  end_stop();
 }
 
 }  // namespace torpor::agent

@@ -46,6 +46,11 @@ inline constexpr std::uint64_t kSaRestart = 0x10000000;
 inline constexpr std::uint64_t kDefaultAction = 0;
 inline constexpr std::uint64_t kIgnore = 1;
 
+inline constexpr std::uint64_t kStrictSegments = 2 | 4;  // UC_SIGCONTEXT_SS, UC_STRICT_RESTORE_SS
+inline constexpr std::uint64_t kPlainFlags = 0x202;      // interrupts on, as in every program
+// Ours, in Frame::flags, where the kernel does not look: signal_mask has our two signals in it.
+inline constexpr std::uint64_t kMaskIsWhole = std::uint64_t{1} << 63;
+
 inline constexpr std::uint64_t kAllSignals = ~std::uint64_t{0};
 inline constexpr std::uint64_t bit_of(std::uint64_t signal) {
   return std::uint64_t{1} << (signal - 1);

@@ -63,7 +63,12 @@ int index_of_ours(std::uint64_t signal);  // in Resident::actions, or -1
 ResidentThread& this_thread();
 ResidentThread* known_thread(std::uint32_t tid);
 void install_handlers();
+void use_default_action(std::uint64_t signal);
 void ignore_stop_signal();
+
+// virtual_signals.cpp: one of ours that was meant for the program. May not return.
+void deliver_virtual(std::uint64_t signal, SignalInfo* info, Frame* frame);
+void send_pending(std::uint32_t bits);
 
 // Whether this process is the one whose memory this is, and not one that borrows it (vfork).
 bool owns_memory();

@@ -83,17 +83,17 @@ struct ParkedThread {
   // any handler does so, or only one without SA_RESTART.
   std::uint64_t behind_call;
   std::uint64_t any_handler_ends_it;
-  // kCollectSignals: those in `signals` go to `buffer` (room for `capacity` of 128 bytes each).
-  // `shared`: those of the process.
-  std::uint64_t signals, buffer, capacity, shared;
+  // For kTakeSignals and kQueueSignals; `buffer` has room for `capacity` of 128 bytes each.
+  std::uint64_t signals, buffer, capacity, target;
   std::int64_t result;
 };
 enum ParkState : std::uint32_t { kParkComing = 0, kParked = 1 };
 enum ThreadOrder : std::uint32_t {
   kWait = 0,
   kGoOn = 1,
-  kSpawn = 2,           // start the checkpoint thread that has the program's descriptors
-  kCollectSignals = 3,  // write down what is queued, and queue it again
+  kSpawn = 2,         // start the checkpoint thread that has the program's descriptors
+  kTakeSignals = 3,   // those in `signals` from the queue into `buffer`
+  kQueueSignals = 4,  // `capacity` of them, for `target` or, if that is 0, the process
 };
 enum HowToGoOn : std::uint32_t {
   kUnchanged = 0,
@@ -103,18 +103,17 @@ enum HowToGoOn : std::uint32_t {
 
 // In a process of its own right this page is its own: a fork finds it empty (MADV_WIPEONFORK).
 struct ResidentProcess {
-  std::uint32_t pid;         // whose it is; another who shares the memory (vfork) keeps off
-  std::uint32_t stop_state;  // StopState
-  std::uint32_t parked;      // how many have come
-  std::uint32_t inside;      // futex: threads that are in the handler
-  std::uint32_t unused;
-  std::uint32_t room_ready;  // futex
-  std::uint64_t room;        // ParkedThread[], once the supervisor has had it mapped
+  std::uint32_t pid;          // whose it is; another who shares the memory (vfork) keeps off
+  std::uint32_t ready_to_go;  // futex: threads that only wait for the checkpoint thread's end
+  std::uint32_t parked;       // how many have come
+  std::uint32_t inside;       // threads that are in the handler
+  std::uint32_t room_ready;   // futex
+  std::uint64_t room;         // ParkedThread[], once the supervisor has had it mapped
   std::uint64_t room_count;
-  std::uint64_t stop;        // the order that is being followed
+  std::uint64_t stop;        // the order that is being followed; 0: none
   std::uint64_t ended_stop;  // the last that is over: who comes for it goes on
 };
-enum StopState : std::uint32_t { kNotStopping = 0, kStopping = 1 };
+inline constexpr std::uint64_t kCleaning = ~std::uint64_t{0};  // in place of a stop
 
 // The resident agent's writable area, at kResidentData.
 struct Resident {
@@ -125,7 +124,8 @@ struct Resident {
   std::uint32_t unused;
   // The same two bits of the masks that the program has given with its handlers.
   std::uint8_t action_masks[72];
-  char executable[4096];  // what /proc/self/exe is to say
+  std::uint8_t pending_info[2][128];  // siginfo_t
+  char executable[4096];              // what /proc/self/exe is to say
   alignas(4096) ResidentProcess process;
   alignas(4096) ResidentThread threads[kResidentThreads];
   alignas(4096) Context context;  // of the checkpoint thread
@@ -139,9 +139,12 @@ enum ResidentFunction : std::int64_t {
   kMakeRoom =
       -100,  // (count): room for so many ParkedThreads; threads that wait for it go on parking
   kHandOver = -101,  // (): ends this thread; a new one, born of a stopped thread, connects
-  kGiveOrder =
-      -103,         // (index, ThreadOrder): has that stopped thread do something, and waits for it
-  kEndStop = -102,  // (): lets the threads go, waits until all have gone, and frees the room
+  // (index, leader's index, shared): has that stopped thread write down its queued signals, or
+  // those of the process, and the leader queue them again; whatever becomes of the supervisor. The
+  // result is how many there are.
+  kCollectSignals = -103,
+  // (): lets the threads go, and ends.
+  kEndStop = -102,
 };
 
 // An order to stop (rt_sigqueueinfo(2)): the computation's number stands where the sender's pid and

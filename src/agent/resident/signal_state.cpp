@@ -80,6 +80,8 @@ void install_handlers() {
   install(stop_signal(), reinterpret_cast<std::uint64_t>(on_stop));
 }
 
+void use_default_action(std::uint64_t signal) { install(signal, kDefaultAction); }
+
 void ignore_stop_signal() { install(stop_signal(), kIgnore); }
 
 void claim_memory() {

@@ -38,14 +38,13 @@ void set_up(const ExecRecord& record) {
 // The whole state of a new program at once, its signal mask included: nothing may come in between.
 [[noreturn]] void start_program(std::uint64_t entry, const std::uint64_t* stack,
                                 std::uint64_t mask) {
-  constexpr std::uint64_t kStrictSegments = 2 | 4;  // UC_SIGCONTEXT_SS, UC_STRICT_RESTORE_SS
   constexpr std::uint64_t kNoAlternateStack = 2;
   Frame frame{};
   frame.flags = kStrictSegments;
   frame.stack[1] = kNoAlternateStack;
   frame.rip = entry;
   frame.rsp = address_of(stack);
-  frame.eflags = 0x202;
+  frame.eflags = kPlainFlags;
   frame.cs = 0x33;
   frame.ss = 0x2b;
   frame.signal_mask = mask & ~our_signals();

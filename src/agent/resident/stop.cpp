@@ -54,28 +54,47 @@ void answer(ParkedThread& place, const Frame& frame) {
   store(&place.state, kParked);
 }
 
-// Taken and queued again in one go, whatever becomes of the supervisor.
-void collect_signals(ParkedThread& place) {
-  constexpr std::uint64_t kInfoBytes = 128;
+constexpr std::uint64_t kInfoBytes = 128;
+
+void take_signals(ParkedThread& place) {
   const std::uint64_t none[2] = {0, 0};
-  const auto pid = static_cast<std::uint64_t>(raw_syscall(__NR_getpid));
-  std::uint64_t count = 0;
-  for (; count < place.capacity; ++count) {
-    const std::uint64_t info = place.buffer + count * kInfoBytes;
+  std::int64_t count = 0;
+  for (; count < static_cast<std::int64_t>(place.capacity); ++count) {
+    const std::uint64_t info = place.buffer + static_cast<std::uint64_t>(count) * kInfoBytes;
     const std::int64_t got = raw_syscall(__NR_rt_sigtimedwait, address_of(&place.signals), info,
                                          address_of(&none[0]), 8);
     if (got < 0) break;
   }
-  for (std::uint64_t i = 0; i < count; ++i) {
-    const std::uint64_t info = place.buffer + i * kInfoBytes;
-    const auto signal = static_cast<std::uint64_t>(*reinterpret_cast<std::int32_t*>(info));
-    if (place.shared != 0) {
-      raw_syscall(__NR_rt_sigqueueinfo, pid, signal, info);
-    } else {
-      raw_syscall(__NR_rt_tgsigqueueinfo, pid, place.tid, signal, info);
+  place.result = count;
+}
+
+// The kernel lets only the leader queue a signal that looks as if the kernel or kill(2) had sent
+// it.
+void queue_signals(ParkedThread& place) {
+  constexpr std::int32_t kFromProgram = -1;  // SI_QUEUE
+  const auto pid = static_cast<std::uint64_t>(raw_syscall(__NR_getpid));
+  for (std::uint64_t i = 0; i < place.capacity; ++i) {
+    const std::uint64_t address = place.buffer + i * kInfoBytes;
+    auto* info = reinterpret_cast<SignalInfo*>(address);
+    const auto signal = static_cast<std::uint64_t>(info->signal);
+    const std::int32_t code = info->code;
+    for (int attempt = 0; attempt < 2; ++attempt) {
+      const std::int64_t queued =
+          place.target == 0
+              ? raw_syscall(__NR_rt_sigqueueinfo, pid, signal, address)
+              : raw_syscall(__NR_rt_tgsigqueueinfo, pid, place.target, signal, address);
+      if (queued >= 0) break;
+      info->code = kFromProgram;
     }
+    info->code = code;
   }
-  place.result = static_cast<std::int64_t>(count);
+}
+
+void end_failed_stop() {
+  ResidentProcess& process = resident().process;
+  __atomic_store_n(&process.ended_stop, __atomic_load_n(&process.stop, __ATOMIC_SEQ_CST),
+                   __ATOMIC_SEQ_CST);
+  release_parked();
 }
 
 void follow_orders(ParkedThread& place) {
@@ -84,10 +103,11 @@ void follow_orders(ParkedThread& place) {
     switch (order) {
       case kGoOn: return;
       case kSpawn: place.result = start_checkpoint_thread(true); break;
-      case kCollectSignals: collect_signals(place); break;
+      case kTakeSignals: take_signals(place); break;
+      case kQueueSignals: queue_signals(place); break;
       default: futex_wait(&place.order, order, -1); continue;
     }
-    if (order == kSpawn && place.result < 0) release_parked();
+    if (order == kSpawn && place.result < 0) end_failed_stop();
     std::uint32_t done = order;
     __atomic_compare_exchange_n(&place.order, &done, kWait, false, __ATOMIC_ACQ_REL,
                                 __ATOMIC_ACQUIRE);
@@ -121,23 +141,48 @@ void put_into(Frame& frame, const std::uint64_t* r) {
   frame.rip = r[16], frame.eflags = r[18], frame.rsp = r[19];
 }
 
+// The last one out makes room for the next stop.
 void leave_handler() {
   ResidentProcess& process = resident().process;
-  __atomic_fetch_sub(&process.inside, 1, __ATOMIC_SEQ_CST);
-  futex_wake(&process.inside);
+  if (__atomic_sub_fetch(&process.inside, 1, __ATOMIC_SEQ_CST) != 0) return;
+  const std::uint64_t stop = __atomic_load_n(&process.stop, __ATOMIC_SEQ_CST);
+  std::uint64_t over = __atomic_load_n(&process.ended_stop, __ATOMIC_SEQ_CST);
+  if (stop == 0 || stop != over) return;
+  // From here on only one does it; who comes for this stop still finds it over.
+  if (!__atomic_compare_exchange_n(&process.stop, &over, kCleaning, false, __ATOMIC_SEQ_CST,
+                                   __ATOMIC_SEQ_CST)) {
+    return;
+  }
+  process.parked = 0;
+  process.ready_to_go = 0;
+  process.room_ready = 0;
+  __atomic_store_n(&process.stop, 0, __ATOMIC_SEQ_CST);
 }
 
-// The first that comes starts the checkpoint thread. False if that cannot be.
-bool begin_stop(std::uint64_t stop) {
+// The first that comes starts the checkpoint thread.
+bool takes_part(std::uint64_t stop) {
   ResidentProcess& process = resident().process;
-  std::uint32_t idle = kNotStopping;
-  const bool is_first = __atomic_compare_exchange_n(&process.stop_state, &idle, kStopping, false,
-                                                    __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
-  if (!is_first) return true;
-  process.stop = stop;
+  if (stop <= __atomic_load_n(&process.ended_stop, __ATOMIC_SEQ_CST)) return false;
+  std::uint64_t present = 0;
+  if (!__atomic_compare_exchange_n(&process.stop, &present, stop, false, __ATOMIC_SEQ_CST,
+                                   __ATOMIC_SEQ_CST)) {
+    return present == stop;
+  }
   if (start_checkpoint_thread(false) >= 0) return true;
-  store(&process.stop_state, kNotStopping);
+  end_failed_stop();
   return false;
+}
+
+// The program must not see more threads than it has.
+void await_end_of_agent() {
+  const Context& context = resident().context;
+  const auto pid = static_cast<std::uint64_t>(raw_syscall(__NR_getpid));
+  while (const std::uint32_t lives = load(&context.agent_lives)) {
+    futex_wait(&context.agent_lives, lives, -1);
+  }
+  futex_wake(&context.agent_lives);  // the kernel wakes only one of us
+  const auto tid = static_cast<std::uint64_t>(context.agent_tid);
+  while (raw_syscall(__NR_tgkill, pid, tid, 0) == 0) raw_syscall(__NR_sched_yield);
 }
 
 // Returns to where the thread was, by sigreturn or otherwise.
@@ -151,6 +196,10 @@ void go_on(Frame& frame, const ParkedThread* place) {
     how = kUnchanged;
   }
   if (how != kUnchanged) copy_bytes(registers, place->registers, sizeof(registers));
+  ResidentProcess& process = resident().process;
+  __atomic_fetch_add(&process.ready_to_go, 1, __ATOMIC_SEQ_CST);
+  futex_wake(&process.ready_to_go);
+  await_end_of_agent();
   leave_handler();
   if (how == kChanged) put_into(frame, registers);
   if (how == kRestarting) leave_by_hand(registers, frame.extended, &frame.signal_mask);
@@ -158,16 +207,19 @@ void go_on(Frame& frame, const ParkedThread* place) {
 
 }  // namespace
 
-void on_stop(int /*signal*/, SignalInfo* info, Frame* frame) {
+void on_stop(int signal, SignalInfo* info, Frame* frame) {
   Resident& own = resident();
-  if (in_resident_text(frame->rip)) return;  // it is on its way; the order comes again
   const bool ordered =
       info->code == kOrderCode && info->order.computation == own.record.computation;
-  if (!ordered || !owns_memory()) return;
+  if (!ordered) {
+    deliver_virtual(static_cast<std::uint64_t>(signal), info, frame);
+    return;
+  }
+  // One that is on its way in the agent, or that borrows this memory: the order comes again.
+  if (in_resident_text(frame->rip) || !owns_memory()) return;
   ResidentProcess& process = own.process;
   __atomic_fetch_add(&process.inside, 1, __ATOMIC_SEQ_CST);
-  const bool is_over = info->order.stop <= __atomic_load_n(&process.ended_stop, __ATOMIC_SEQ_CST);
-  if (is_over || !begin_stop(info->order.stop)) {
+  if (!takes_part(info->order.stop)) {
     leave_handler();
     return;
   }

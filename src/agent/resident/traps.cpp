@@ -24,9 +24,12 @@ std::int64_t make_wrapped_call(Trap& trap) {
 }  // namespace
 
 // The stack below is the program's and may be small.
-void on_trap(int /*signal*/, SignalInfo* info, Frame* frame) {
+void on_trap(int signal, SignalInfo* info, Frame* frame) {
   constexpr std::int32_t kFromFilter = 1;  // SYS_SECCOMP
-  if (info->code != kFromFilter) return;
+  if (info->code != kFromFilter) {
+    deliver_virtual(static_cast<std::uint64_t>(signal), info, frame);
+    return;
+  }
   Trap trap{info->call.number,
             {frame->rdi, frame->rsi, frame->rdx, frame->r10, frame->r8, frame->r9},
             frame};

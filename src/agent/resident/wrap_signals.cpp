@@ -98,6 +98,7 @@ std::int64_t wrap_mask(const Trap& trap) {
                                                                              : given;
     trap.frame->signal_mask = next & ~our_signals() & ~kUnblockable;
     set_blocked_here(blocked_bits(next));
+    send_pending(bits & ~blocked_bits(next));
   }
   if (old == 0) return 0;
   if (!writable_set(old)) return -EFAULT;
@@ -109,9 +110,13 @@ std::int64_t wrap_mask(const Trap& trap) {
 [[noreturn]] void wrap_return(const Trap& trap) {
   auto& frame = at<Frame>(trap.frame->rsp);
   const std::uint32_t bits = blocked_bits(frame.signal_mask);
-  if (bits != 0) {
+  const bool is_whole = (frame.flags & kMaskIsWhole) != 0;
+  if (bits != 0 || is_whole) {
     frame.signal_mask &= ~our_signals();
-    set_blocked_here(blocked_here() | bits);
+    const std::uint32_t before = blocked_here();
+    const std::uint32_t after = is_whole ? bits : before | bits;
+    set_blocked_here(after);
+    send_pending(before & ~after);
   }
   return_from_signal(&frame);
 }
