@@ -42,6 +42,8 @@ class StoppedThread {
   // may be -ERESTART...: with these registers it enters the call again.
   [[nodiscard]] virtual Registers registers() const = 0;
   virtual void set_registers(const Registers& registers) = 0;
+  // The same as they belong into an image: without what is ours in them.
+  [[nodiscard]] virtual Registers registers_to_save() const { return registers(); }
   // Room for a few words that the thread will find when it goes on, and nobody uses till then:
   // below its red zone, where the kernel itself would put a signal frame.
   [[nodiscard]] virtual base::RemotePtr scratch() const;

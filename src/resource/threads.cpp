@@ -11,7 +11,7 @@ namespace {
 
 void put_registers(const process::StoppedThread& stopped, snapshot::Thread& thread) {
   const process::Registers registers =
-      process::outside_critical_section(stopped, stopped.registers());
+      process::outside_critical_section(stopped, stopped.registers_to_save());
   snapshot::Registers& saved = *thread.mutable_registers();
   saved.set_architecture("x86_64");
   saved.set_general(&registers, sizeof(registers));

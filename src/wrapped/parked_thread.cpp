@@ -82,16 +82,16 @@ ParkedThread::ParkedThread(pid_t pid, pid_t tid, base::RemotePtr place,
                        stop.end == CallEnd::by_any_handler ? 1 : 0);
   }
   tell_way_on();
-  give_pointer_back();
 }
 
-// In an image the call has the program's own set. Here it goes on with the one that the filter lets
-// pass.
-void ParkedThread::give_pointer_back() {
-  if (!noted_) return;
-  for (auto* argument : {&registers_.rdi, &registers_.r10, &registers_.r8, &registers_.r9}) {
+// The call goes on with the set that the filter lets pass; in an image it has the program's own.
+Registers ParkedThread::registers_to_save() const {
+  Registers saved = registers_;
+  if (!noted_) return saved;
+  for (auto* argument : {&saved.rdi, &saved.r10, &saved.r8, &saved.r9}) {
     if (is_in_agent(*argument)) *argument = noted_->program_pointer;
   }
+  return saved;
 }
 
 void ParkedThread::set_registers(const Registers& registers) {
@@ -100,19 +100,12 @@ void ParkedThread::set_registers(const Registers& registers) {
 }
 
 void ParkedThread::tell_way_on() {
-  WayOn on = way_on(registers_);
+  const WayOn on = way_on(registers_);
   const auto same = [this](const Registers& r) {
     return r.rip == frame_.rip && r.rax == frame_.rax && r.rdi == frame_.rdi &&
            r.rsi == frame_.rsi && r.rdx == frame_.rdx && r.r10 == frame_.r10 && r.r8 == frame_.r8 &&
            r.r9 == frame_.r9 && r.rsp == frame_.rsp;
   };
-  const auto put_back_set = [this](unsigned long long& now, std::uint64_t then) {
-    if (is_in_agent(then)) now = then;
-  };
-  put_back_set(on.registers.rdi, frame_.rdi);
-  put_back_set(on.registers.r10, frame_.r10);
-  put_back_set(on.registers.r8, frame_.r8);
-  put_back_set(on.registers.r9, frame_.r9);
   const std::uint32_t how = on.restarts          ? agent::kRestarting
                             : same(on.registers) ? agent::kUnchanged
                                                  : agent::kChanged;

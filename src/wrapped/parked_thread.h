@@ -24,6 +24,7 @@ class ParkedThread final : public process::StoppedThread {
   [[nodiscard]] pid_t tid() const override { return tid_; }
   [[nodiscard]] process::Registers registers() const override { return registers_; }
   void set_registers(const process::Registers& registers) override;
+  [[nodiscard]] process::Registers registers_to_save() const override;
   [[nodiscard]] std::vector<std::byte> extended_registers() const override;
   [[nodiscard]] std::uint64_t signal_mask() const override { return mask_; }
   [[nodiscard]] std::vector<siginfo_t> pending_signals(bool shared) const override;
@@ -40,7 +41,6 @@ class ParkedThread final : public process::StoppedThread {
   [[nodiscard]] const agent::ThreadAnswers& answers() const { return answers_; }
 
  private:
-  void give_pointer_back();
   void tell_way_on();
 
   pid_t pid_;

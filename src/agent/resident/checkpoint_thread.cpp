@@ -113,17 +113,31 @@ void order_and_wait(ParkedThread& place, std::uint32_t order) {
   while (load(&place.order) == order) futex_wait(&place.order, order, kNap);
 }
 
+void have_queued(ParkedThread& by, std::uint64_t buffer, std::int64_t count, std::uint32_t target) {
+  by.buffer = buffer;
+  by.capacity = static_cast<std::uint64_t>(count);
+  by.target = target;
+  order_and_wait(by, kQueueSignals);
+}
+
+// A thread takes its own before those of the process; we have none of our own.
 std::int64_t collect_signals(std::uint64_t index, std::uint64_t leader, bool shared) {
   auto* places = reinterpret_cast<ParkedThread*>(resident().process.room);
   ParkedThread& from = places[index];
+  const std::uint64_t buffer = from.buffer;
+  const std::uint64_t half = from.capacity / 2;
+  const std::uint64_t of_process = shared ? buffer : buffer + half * kInfoBytes;
+  const std::int64_t others = take_signals(from.signals, of_process, half);
+  if (shared) {
+    have_queued(places[leader], buffer, others, 0);
+    return others;
+  }
+  from.capacity = half;
   order_and_wait(from, kTakeSignals);
-  ParkedThread& by = places[leader];
-  by.buffer = from.buffer;
-  by.capacity = static_cast<std::uint64_t>(from.result);
-  by.target = shared ? 0 : from.tid;
-  const std::int64_t count = from.result;
-  order_and_wait(by, kQueueSignals);
-  return count;
+  const std::int64_t own = from.result;
+  have_queued(from, buffer, own, from.tid);
+  have_queued(places[leader], of_process, others, 0);
+  return own;
 }
 
 // Lets the stopped threads go, and ends: they wait for that. A thread can have been sent the order

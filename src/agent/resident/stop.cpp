@@ -54,20 +54,6 @@ void answer(ParkedThread& place, const Frame& frame) {
   store(&place.state, kParked);
 }
 
-constexpr std::uint64_t kInfoBytes = 128;
-
-void take_signals(ParkedThread& place) {
-  const std::uint64_t none[2] = {0, 0};
-  std::int64_t count = 0;
-  for (; count < static_cast<std::int64_t>(place.capacity); ++count) {
-    const std::uint64_t info = place.buffer + static_cast<std::uint64_t>(count) * kInfoBytes;
-    const std::int64_t got = raw_syscall(__NR_rt_sigtimedwait, address_of(&place.signals), info,
-                                         address_of(&none[0]), 8);
-    if (got < 0) break;
-  }
-  place.result = count;
-}
-
 // The kernel lets only the leader queue a signal that looks as if the kernel or kill(2) had sent
 // it.
 void queue_signals(ParkedThread& place) {
@@ -103,7 +89,9 @@ void follow_orders(ParkedThread& place) {
     switch (order) {
       case kGoOn: return;
       case kSpawn: place.result = start_checkpoint_thread(true); break;
-      case kTakeSignals: take_signals(place); break;
+      case kTakeSignals:
+        place.result = take_signals(place.signals, place.buffer, place.capacity);
+        break;
       case kQueueSignals: queue_signals(place); break;
       default: futex_wait(&place.order, order, -1); continue;
     }
@@ -230,6 +218,18 @@ void on_stop(int signal, SignalInfo* info, Frame* frame) {
     follow_orders(*place);
   }
   go_on(*frame, place);
+}
+
+// How many there were.
+std::int64_t take_signals(std::uint64_t set, std::uint64_t buffer, std::uint64_t capacity) {
+  const std::uint64_t none[2] = {0, 0};
+  std::uint64_t count = 0;
+  for (; count < capacity; ++count) {
+    const std::int64_t got = raw_syscall(__NR_rt_sigtimedwait, address_of(&set),
+                                         buffer + count * kInfoBytes, address_of(&none[0]), 8);
+    if (got < 0) break;
+  }
+  return static_cast<std::int64_t>(count);
 }
 
 void give_order(ParkedThread& place, std::uint32_t order) {
