@@ -12,7 +12,7 @@
 #include <thread>
 #include <vector>
 
-#include "agent/resident/id_test_support.h"
+#include "agent/resident/own_table_test.h"
 
 namespace torpor::agent {
 namespace {
