@@ -31,7 +31,7 @@ void translate_struct(const IdTable& table, Way way, Id kind, void* place);
 // have a process (siginfo_layout() in kernel/signal.c).
 void translate_info(const IdTable& table, Way way, void* info);
 
-// One record read from a signalfd (struct signalfd_siginfo).
+// One record read from a signalfd (struct signalfd_siginfo), of which 16 bytes are looked at.
 inline constexpr std::uint32_t kSignalRecordBytes = 128;
 void translate_signal_record(const IdTable& table, void* record);
 
