@@ -13,6 +13,7 @@
 #include "supervisor/names.h"
 #include "supervisor/spawn.h"
 #include "supervisor/standard_streams.h"
+#include "wrapped/id_table_file.h"
 
 namespace torpor::supervisor {
 namespace {
@@ -59,7 +60,8 @@ int launch(const LaunchOptions& options) {
   const OutsideStreams outside = outside_streams(streams);
   // Of the shell that became us by exec, say.
   const std::vector<pid_t> others = process::children_of(::getpid());
-  const auto wrapped = choose_mode(options.mode, options.stop_signal);
+  auto wrapped = choose_mode(options.mode, options.stop_signal);
+  const auto ids = wrapped::table_for_tests(wrapped);
   const pid_t root =
       spawn({.command = options.command, .streams = streams, .wrapped = wrapped, .terminal = slave},
             signals);

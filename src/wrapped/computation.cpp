@@ -50,7 +50,8 @@ std::vector<std::string> resident_arguments(const Computation& computation, int 
       .ignored = 0,
       .stop_signal = static_cast<std::uint64_t>(computation.stop_signal),
       .computation = computation.number,
-      .no_new_privs = process::read_status(::getpid()).no_new_privs ? 1U : 0U};
+      .no_new_privs = process::read_status(::getpid()).no_new_privs ? 1U : 0U,
+      .ids = computation.has_ids ? 1U : 0U};
   std::string line;
   const auto* fields = reinterpret_cast<const std::uint64_t*>(&record);
   for (std::size_t i = 0; i < agent::kRecordFields; ++i) line += fmt::format("{:x} ", fields[i]);

@@ -15,6 +15,7 @@ namespace torpor::wrapped {
 struct Computation {
   std::uint64_t number = 0;  // random
   int stop_signal = 0;       // that the program does not use
+  bool has_ids = false;      // there is a pid table (IdTableFile)
 };
 
 // One with a new number.

@@ -94,7 +94,8 @@ std::uint32_t claim_unused(IdTable& table, std::uint32_t current, std::uint32_t 
 
 std::uint32_t claim_original(IdTable& table, std::uint32_t current, std::uint32_t ticket,
                              IdInUse in_use) {
-  if (claim(table, current, current, ticket)) return current;
+  const std::uint32_t wanted = current + table.apart;
+  if (wanted < kIdLimit && claim(table, wanted, current, ticket)) return wanted;
   return claim_unused(table, current, ticket, in_use);
 }
 

@@ -39,6 +39,7 @@ struct IdTable {
   std::uint32_t cursor;  // where the search for an unused original goes on
   std::uint32_t ticket;  // the last that was given
   std::uint32_t births;  // since the last sweep
+  std::uint32_t apart;   // not 0 (tests): so far is a new child's original from its current id
   // A bit for each page of the arrays that may hold anything: who walks through them touches no
   // other.
   std::uint64_t original_pages[kIdPages / 64];

@@ -1,6 +1,7 @@
 // resident.S and resident.lds cannot see the structs; this file refuses to compile when they
 // disagree.
 #include "agent/arch/x86_64/offsets.h"
+#include "agent/resident/id_table.h"
 #include "agent/resident/resident_abi.h"
 
 namespace torpor::agent {
@@ -8,6 +9,7 @@ namespace torpor::agent {
 static_assert(sizeof(Resident) == RESIDENT_BYTES);
 static_assert(kResidentData == 0x7e9100040000);
 static_assert(kRoomAddress >= kResidentBase + kResidentBytes);
+static_assert(kIdTableAddress + kIdTableBytes <= kResidentBase + kResidentSpan);
 static_assert(sizeof(ResidentProcess) <= kPage);
 
 }  // namespace torpor::agent

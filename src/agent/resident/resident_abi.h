@@ -36,6 +36,7 @@ struct ExecRecord {
   std::uint64_t stop_signal;
   std::uint64_t computation;   // a random number that tells it from all others
   std::uint64_t no_new_privs;  // as the program sees it
+  std::uint64_t ids;           // not 0: there is a pid table (id_table.h)
 };
 inline constexpr std::size_t kRecordFields = sizeof(ExecRecord) / sizeof(std::uint64_t);
 inline constexpr std::size_t kRecordText = kRecordFields * 17 + 1;
@@ -125,7 +126,10 @@ struct Resident {
   // The same two bits of the masks that the program has given with its handlers.
   std::uint8_t action_masks[72];
   std::uint8_t pending_info[2][128];  // siginfo_t
-  char executable[4096];              // what /proc/self/exe is to say
+  char executable[4096];        // what /proc/self/exe is to say
+  std::uint64_t ids;            // not 0: the pid table is in use
+  std::uint64_t reads_signals;  // not 0: reads of signalfds are led in
+  std::uint64_t handlers[65];   // of the program, which are called by way of handler_trampoline()
   alignas(4096) ResidentProcess process;
   alignas(4096) ResidentThread threads[kResidentThreads];
   alignas(4096) Context context;  // of the checkpoint thread
@@ -159,6 +163,9 @@ inline constexpr char kProgramPrefix[] = "torpor-";
 
 // Everything of the resident agent lies within.
 inline constexpr std::uint64_t kRoomAddress = kResidentBase + 0x1000000;
-inline constexpr std::uint64_t kResidentSpan = 0x4000000;
+inline constexpr std::uint64_t kResidentSpan = 0x10000000;
+inline constexpr std::uint64_t kIdTableAddress = kResidentBase + 0x8000000;
+// Its file: this, and the computation's number in hexadecimal.
+inline constexpr char kIdTablePrefix[] = "/dev/shm/torpor-ids-";
 
 }  // namespace torpor::agent

@@ -3,7 +3,7 @@
 #include <linux/fcntl.h>
 #include <linux/mman.h>
 
-#include "agent/resident/resident.h"
+#include "agent/resident/ids.h"
 
 namespace torpor::agent {
 namespace {
@@ -23,7 +23,7 @@ bool read_record(const char* text, ExecRecord& record) {
   return *text == '\0';
 }
 
-void set_up(const ExecRecord& record) {
+std::int64_t set_up(const ExecRecord& record) {
   Resident& own = resident();
   own.magic = kResidentMagic;
   own.record = record;
@@ -33,6 +33,7 @@ void set_up(const ExecRecord& record) {
               address_of(&own.context) - address_of(&own.process), kWipeOnFork);
   claim_memory();
   install_handlers();
+  return map_ids(record);
 }
 
 // The whole state of a new program at once, its signal mask included: nothing may come in between.
@@ -60,8 +61,10 @@ void set_up(const ExecRecord& record) {
   raw_syscall(__NR_rt_sigprocmask, 2 /* SIG_SETMASK */, address_of(&kAllSignals), address_of(&mask),
               8);
   raw_syscall(__NR_fcntl, record.descriptor, F_SETFD, kCloseOnExec);
-  set_up(record);
-  std::int64_t error = install_filter();
+  std::int64_t error = set_up(record);
+  if (error >= 0) enter_own_ids(record);
+  if (error >= 0) error = install_filter();
+  if (error >= 0 && has_ids()) error = install_id_filter();
   if (error >= 0) {
     const Trap none{__NR_execve, {}, nullptr};
     error = execute(none, static_cast<std::uint64_t>(AT_FDCWD), arguments[1],
@@ -81,7 +84,7 @@ void resident_main(std::uint64_t* stack) {
   ExecRecord record{};
   if (count <= kOwnArguments || !read_record(arguments[0], record)) end(kNotOurs);
   if (record.task == kRun) run(record, arguments, arguments + count + 1);
-  set_up(record);
+  if (set_up(record) < 0) end(kNotOurs);
   const char* name = arguments[1];
   std::uint64_t* program_stack = stack + kOwnArguments;
   *program_stack = count - kOwnArguments;

@@ -11,7 +11,7 @@
 #include <linux/prctl.h>
 
 #include "agent/resident/checkpoint_thread.h"
-#include "agent/resident/resident.h"
+#include "agent/resident/ids.h"
 
 namespace torpor::agent {
 namespace {
@@ -203,8 +203,9 @@ void on_stop(int signal, SignalInfo* info, Frame* frame) {
     deliver_virtual(static_cast<std::uint64_t>(signal), info, frame);
     return;
   }
-  // One that is on its way in the agent, or that borrows this memory: the order comes again.
-  if (in_resident_text(frame->rip) || !owns_memory()) return;
+  // It is on its way; the order comes again.
+  if (in_resident_text(frame->rip)) return leave_blocking_call(*frame);
+  if (!owns_memory()) return;  // it borrows this memory
   ResidentProcess& process = own.process;
   __atomic_fetch_add(&process.inside, 1, __ATOMIC_SEQ_CST);
   if (!takes_part(info->order.stop)) {

@@ -1,12 +1,16 @@
 // A wrapped system call arrives as SIGSYS (seccomp(2), SECCOMP_RET_TRAP).
 #include <asm/unistd.h>
 
-#include "agent/resident/resident.h"
+#include "agent/resident/ids.h"
 
 namespace torpor::agent {
 namespace {
 
 std::int64_t make_wrapped_call(Trap& trap) {
+  if (has_ids()) {
+    const IdCall* row = find_id_call(trap.number, trap.args);
+    if (row != nullptr && is_translated(*row)) return wrap_ids(trap, *row);
+  }
   switch (trap.number) {
     case __NR_execve:
     case __NR_execveat: return wrap_exec(trap);

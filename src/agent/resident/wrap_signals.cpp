@@ -2,7 +2,7 @@
 #include <asm/errno.h>
 #include <asm/unistd.h>
 
-#include "agent/resident/resident.h"
+#include "agent/resident/ids.h"
 
 namespace torpor::agent {
 namespace {
@@ -62,6 +62,24 @@ std::int64_t act_on_ours(VirtualAction& action, std::uint64_t act, std::uint64_t
   return 0;
 }
 
+// A handler of a program with a pid table is called by way of us.
+void lead_through_us(std::uint64_t signal, KernelAction& action) {
+  if (!has_ids() || action.handler <= kIgnore) return;
+  __atomic_store_n(&resident().handlers[signal], action.handler, __ATOMIC_RELEASE);
+  action.handler = reinterpret_cast<std::uint64_t>(&handler_trampoline);
+}
+void show_own(KernelAction& action, std::uint64_t handler) {
+  if (action.handler == reinterpret_cast<std::uint64_t>(&handler_trampoline)) {
+    action.handler = handler;
+  }
+}
+
+// Reading is not led in before there is a need.
+void lead_reads_in() {
+  if (!has_ids() || resident().reads_signals != 0) return;
+  if (install_read_filter() >= 0) resident().reads_signals = 1;
+}
+
 std::int64_t wrap_action(const Trap& trap) {
   const auto [signal, act, old, size] = first_four(trap);
   const bool valid = signal >= 1 && signal < kNoSignal && size == kSetBytes;
@@ -74,10 +92,13 @@ std::int64_t wrap_action(const Trap& trap) {
   if (act != 0) copy_bytes(&stripped, &at<KernelAction>(act), sizeof(stripped));
   const std::uint32_t bits = blocked_bits(stripped.mask);
   stripped.mask &= ~our_signals();
+  const std::uint64_t handler = own.handlers[signal];
+  lead_through_us(signal, stripped);
   const std::int64_t result =
       raw_syscall(__NR_rt_sigaction, signal, act != 0 ? address_of(&stripped) : 0, old, kSetBytes);
   if (result < 0) return result;
   std::uint8_t& kept = own.action_masks[signal];
+  if (old != 0) show_own(at<KernelAction>(old), handler);
   if (old != 0) at<KernelAction>(old).mask = with_blocked(at<KernelAction>(old).mask, kept);
   if (act != 0 && owns_memory()) kept = static_cast<std::uint8_t>(bits);
   return result;
@@ -157,6 +178,7 @@ std::int64_t wrap_signalfd(const Trap& trap) {
   if (trap.args[2] != kSetBytes) return -EINVAL;
   if (!readable_set(set)) return -EFAULT;
   const std::uint64_t stripped = at<std::uint64_t>(set) & ~our_signals();
+  lead_reads_in();
   return raw_syscall(trap.number, trap.args[0], address_of(&stripped), kSetBytes, trap.args[3]);
 }
 

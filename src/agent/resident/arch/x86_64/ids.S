@@ -1,0 +1,78 @@
+// Calls of the program that are made from here although they may wait, and threads born from here.
+    .text
+
+// blocking_call(const IdRequest*, const uint64_t* mask): the call, with `mask` in force while it
+// lasts. kMakeItAgain if an order to stop came before it had done anything (leave_blocking_call()).
+    .globl blocking_call, blocking_begin, blocking_instruction, blocking_end, blocking_again
+blocking_call:
+    push %rbx
+    push %r12
+    mov %rdi, %rbx
+    mov $2, %edi                  // SIG_SETMASK
+    xor %edx, %edx
+    mov $8, %r10d
+    mov $14, %eax                 // rt_sigprocmask
+    syscall
+blocking_begin:
+    mov (%rbx), %rax
+    mov 8(%rbx), %rdi
+    mov 16(%rbx), %rsi
+    mov 24(%rbx), %rdx
+    mov 32(%rbx), %r10
+    mov 40(%rbx), %r8
+    mov 48(%rbx), %r9
+blocking_instruction:
+    syscall
+blocking_end:
+    mov %rax, %r12
+1:  mov $2, %edi
+    lea every_signal(%rip), %rsi
+    xor %edx, %edx
+    mov $8, %r10d
+    mov $14, %eax
+    syscall
+    mov %r12, %rax
+    pop %r12
+    pop %rbx
+    ret
+blocking_again:
+    mov $-4096, %r12
+    jmp 1b
+
+// clone_from_trap(flags, stack, parent_word, child_word, thread_pointer): clone(2); the child calls
+// child_of_trap(stack).
+    .globl clone_from_trap
+clone_from_trap:
+    mov %rcx, %r10
+    mov $56, %eax                 // clone
+    syscall
+    test %rax, %rax
+    jz 2f
+    ret
+2:  xor %ebp, %ebp
+    mov %rsp, %rdi
+    and $-16, %rsp
+    call child_of_trap
+    ud2
+
+// What the kernel calls for a signal of which the program has a handler: the handler, when the ids in
+// siginfo have been translated. It sees the same stack and registers as if it had been called itself.
+    .globl handler_trampoline
+handler_trampoline:
+    push %rdi
+    push %rsi
+    push %rdx
+    call prepare_handler          // the handler's address
+    pop %rdx
+    pop %rsi
+    pop %rdi
+    mov %rax, %r11
+    xor %eax, %eax
+    jmp *%r11
+
+    .section .rodata
+    .balign 8
+every_signal:
+    .quad -1
+
+    .section .note.GNU-stack, "", @progbits

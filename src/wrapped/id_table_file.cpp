@@ -1,0 +1,61 @@
+#include "wrapped/id_table_file.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <fstream>
+
+#include "agent/resident/resident_abi.h"
+#include "base/error.h"
+#include "base/unique_fd.h"
+
+namespace torpor::wrapped {
+namespace {
+
+std::uint32_t highest_pid() {
+  std::uint32_t highest = 0;
+  std::ifstream("/proc/sys/kernel/pid_max") >> highest;
+  return highest;
+}
+
+}  // namespace
+
+IdTableFile::IdTableFile(const Computation& computation)
+    : path_(fmt::format("{}{:x}", agent::kIdTablePrefix, computation.number)) {
+  const base::UniqueFd file(::open(path_.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+  if (!file) base::throw_system("cannot make {}", path_);
+  void* place = MAP_FAILED;
+  if (::ftruncate(file.get(), agent::kIdTableBytes) == 0) {
+    place =
+        ::mmap(nullptr, agent::kIdTableBytes, PROT_READ | PROT_WRITE, MAP_SHARED, file.get(), 0);
+  }
+  if (place == MAP_FAILED) {
+    ::unlink(path_.c_str());
+    base::throw_system("cannot make a table of process ids in {}", path_);
+  }
+  table_ = static_cast<agent::IdTable*>(place);
+  agent::prepare_ids(*table_, highest_pid());
+}
+
+IdTableFile::~IdTableFile() {
+  ::munmap(table_, agent::kIdTableBytes);
+  ::unlink(path_.c_str());
+}
+
+std::unique_ptr<IdTableFile> table_for_tests(std::optional<Computation>& computation) {
+#ifdef TORPOR_FAULT_POINTS
+  const char* apart = std::getenv("TORPOR_IDS");
+  if (computation && apart != nullptr) {
+    computation->has_ids = true;
+    auto file = std::make_unique<IdTableFile>(*computation);
+    file->table().limit = agent::kIdLimit;
+    file->table().apart = static_cast<std::uint32_t>(std::strtoul(apart, nullptr, 10));
+    return file;
+  }
+#endif
+  return nullptr;
+}
+
+}  // namespace torpor::wrapped
