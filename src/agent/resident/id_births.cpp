@@ -1,6 +1,7 @@
 // Children of a program that knows its own ids for them: each has its pair before it runs.
 #include <asm/errno.h>
 #include <asm/unistd.h>
+#include <linux/mman.h>
 #include <linux/sched.h>
 
 #include "agent/resident/ids.h"
@@ -20,6 +21,10 @@ namespace {
 
 constexpr std::uint64_t kRedZone = 128;
 constexpr std::uint64_t kChildSignal = 17;
+constexpr std::uint64_t kWordFlags =
+    CLONE_PARENT_SETTID | CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID | CLONE_SETTLS | CLONE_PIDFD;
+
+bool failed(std::int64_t result) { return result < 0 && result >= -4095; }
 
 void write_word(std::uint64_t address, std::uint32_t id) {
   if (address != 0 && can_read(address, 4)) *reinterpret_cast<std::uint32_t*>(address) = id;
@@ -95,15 +100,36 @@ std::int64_t bear_sharing_memory(const Trap& trap) {
   return adopt(static_cast<std::uint32_t>(child), ticket);
 }
 
-// With a copy of our memory. The child of a vfork gets one, too: it would destroy the stack on
-// which we are.
+// The child goes on where the program stands, on the same stack, and destroys what is below: our
+// frames. Neither it nor we need them until it is done.
+std::int64_t bear_on_our_stack(const Trap& trap) {
+  constexpr std::uint64_t kForChild = 0x10000;
+  const Frame& frame = *trap.frame;
+  const std::uint64_t flags =
+      trap.number == __NR_vfork ? CLONE_VM | CLONE_VFORK | kChildSignal : trap.args[0];
+  const std::uint64_t behind_registers = address_of(trap.frame + 1) + sizeof(SignalInfo);
+  const std::uint64_t behind_extended = frame.extended + extended_bytes(frame);
+  const std::uint64_t end = behind_extended > behind_registers ? behind_extended : behind_registers;
+  const std::uint64_t bytes = (end - address_of(&end) + 2 * kPage + kForChild) / kPage * kPage;
+  const std::int64_t place = raw_syscall(__NR_mmap, 0, bytes, PROT_READ | PROT_WRITE,
+                                         MAP_PRIVATE | MAP_ANONYMOUS, ~std::uint64_t{0}, 0);
+  if (failed(place)) return -ENOMEM;
+  const auto room = static_cast<std::uint64_t>(place);
+  Birth* birth = lay_out(frame, room + bytes, flags);
+  birth->frame.rsp = frame.rsp;
+  birth->ticket = draw_ticket(id_table());
+  birth->flags = flags & ~kWordFlags;
+  const std::uint32_t ticket = birth->ticket;
+  const std::int64_t child =
+      vfork_from_trap(flags & ~kWordFlags, birth, end, reinterpret_cast<void*>(room));
+  raw_syscall(__NR_munmap, room, bytes);
+  return failed(child) ? child : adopt(static_cast<std::uint32_t>(child), ticket);
+}
+
+// With a copy of our memory.
 std::int64_t bear_copy(Trap& trap) {
-  if (trap.number == __NR_vfork) {
-    trap = {__NR_clone, {CLONE_VFORK | kChildSignal, 0, 0, 0, 0, 0}, trap.frame};
-  }
   const bool has_flags = trap.number == __NR_clone;
-  const std::uint64_t flags = has_flags ? trap.args[0] & ~std::uint64_t{CLONE_VM} : 0;
-  if (has_flags) trap.args[0] = flags;
+  const std::uint64_t flags = has_flags ? trap.args[0] : 0;
   const std::uint32_t ticket = draw_ticket(id_table());
   const std::int64_t child = wrap_fork(trap);
   if (child < 0) return child;
@@ -140,8 +166,11 @@ void child_of_trap(Birth* birth) {
 }
 
 std::int64_t wrap_birth(Trap& trap) {
-  const bool shares = trap.number == __NR_clone && (trap.args[0] & CLONE_VM) != 0;
-  return shares && trap.args[1] != 0 ? bear_sharing_memory(trap) : bear_copy(trap);
+  if (trap.number == __NR_vfork) return bear_on_our_stack(trap);
+  const std::uint64_t flags = trap.number == __NR_clone ? trap.args[0] : 0;
+  if ((flags & CLONE_VM) == 0) return bear_copy(trap);
+  if (trap.args[1] != 0) return bear_sharing_memory(trap);
+  return (flags & CLONE_VFORK) != 0 ? bear_on_our_stack(trap) : -EINVAL;
 }
 
 }  // namespace torpor::agent

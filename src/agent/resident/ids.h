@@ -36,6 +36,7 @@ std::int64_t blocking_call(const IdRequest* request, const std::uint64_t* mask);
 extern const char blocking_begin[], blocking_instruction[], blocking_end[], blocking_again[];
 std::int64_t clone_from_trap(std::uint64_t flags, void* stack, std::uint64_t parent_word,
                              std::uint64_t child_word, std::uint64_t thread_pointer);
+std::int64_t vfork_from_trap(std::uint64_t flags, void* stack, std::uint64_t end, void* keep);
 [[noreturn]] void child_of_trap(struct Birth* birth);
 void handler_trampoline();
 std::uint64_t prepare_handler(int signal, void* info);

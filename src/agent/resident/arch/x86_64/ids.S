@@ -55,6 +55,41 @@ clone_from_trap:
     call child_of_trap
     ud2
 
+// vfork_from_trap(flags, child's stack, end of our stack, where to keep it): the child of a vfork
+// returns into the program on the very stack on which we are. So the parent keeps what is there until
+// the child is done; in between it needs no stack.
+    .globl vfork_from_trap
+vfork_from_trap:
+    push %rbx
+    push %r12
+    push %r13
+    mov %rdi, %rax
+    mov %rsi, %r12
+    mov %rdx, %r13
+    mov %rcx, %rbx
+    sub %rsp, %r13                // bytes to keep
+    mov %rsp, %rsi
+    mov %rbx, %rdi
+    mov %r13, %rcx
+    rep movsb
+    mov %rax, %rdi
+    mov %r12, %rsi
+    xor %edx, %edx
+    xor %r10d, %r10d
+    xor %r8d, %r8d
+    mov $56, %eax                 // clone
+    syscall
+    test %rax, %rax
+    jz 2b
+    mov %rbx, %rsi
+    mov %rsp, %rdi
+    mov %r13, %rcx
+    rep movsb
+    pop %r13
+    pop %r12
+    pop %rbx
+    ret
+
 // What the kernel calls for a signal of which the program has a handler: the handler, when the ids in
 // siginfo have been translated. It sees the same stack and registers as if it had been called itself.
     .globl handler_trampoline
