@@ -167,12 +167,12 @@ inline constexpr IdCall id_calls[] = {
   {"prctl PR_SET_PTRACER", 157, kColumns, {0, kWhole, 0x59616d61}, {kNone, kProcess}, kNone, ""},
   {"prctl PR_SCHED_CORE", 157, kColumns, {0, kWhole, 62}, {kNone, kNone, kThread}, kNone, ""},
   // ptrace
-  {"ptrace PTRACE_TRACEME", 101, kNothing, {0, kWhole, 0}, {}, kNone, "the other arguments are not looked at"},
+  {"ptrace PTRACE_TRACEME", 101, kColumns, {0, kWhole, 0}, {}, kNone, "the other arguments are not looked at"},
   {"ptrace PTRACE_GETEVENTMSG", 101, kEvent, {0, kWhole, 0x4201}, {kNone, kThread}, kNone, ""},
   {"ptrace PTRACE_GETSIGINFO", 101, kColumns, {0, kWhole, 0x4202}, {kNone, kThread, kNone, kInfoOut}, kNone, ""},
   {"ptrace PTRACE_SETSIGINFO", 101, kColumns, {0, kWhole, 0x4203}, {kNone, kThread, kNone, kInfoIn}, kNone, ""},
   {"ptrace PTRACE_PEEKSIGINFO", 101, kPeek, {0, kWhole, 0x4209}, {kNone, kThread}, kNone, ""},
-  {"ptrace", 101, kColumns, {}, {kNone, kThread}, kNone, "registers of a traced process that stands in a call are the kernel's"},
+  {"ptrace", 101, kColumns, {}, {kNone, kThread}, kNone, "registers of a traced process that stands in a call are the kernel's; a tracer sees it stop for SIGSYS at each call that is led into the agent"},
   // Clocks
   {"clock_gettime", 228, kColumns, {0, 0x80000000, 0x80000000}, {kClock}, kNone, ""},
   {"clock_settime", 227, kColumns, {0, 0x80000000, 0x80000000}, {kClock}, kNone, ""},
@@ -261,7 +261,6 @@ inline constexpr IdCall id_calls[] = {
   hole("recvfrom", 45, "netlink: the process connector, taskstats, audit, sock_diag; port numbers of netlink are pids by custom, not by rule"),
   hole("io_uring_enter", 426, "paths and messages in rings; torpor refuses a program with io_uring"),
   hole("bpf", 321, "BPF_TASK_FD_QUERY; programs of BPF see the kernel's ids"),
-  hole("process_vm_readv of an id in memory", 310, "ids that a process finds in another one's memory are that one's, as they should be"),
   hole("unshare", 272, "CLONE_NEWPID: children in a pid namespace of the program's own have the ids of that namespace"),
   hole("setns", 308, "into another pid namespace: as unshare"),
   hole("open_by_handle_at", 304, "a handle of pidfs names a process by its inode, which is another one's after a restart"),

@@ -152,6 +152,16 @@ TEST_F(IdCalls, FailuresAndBadPointersAreTheKernels) {
   }
 }
 
+// What is led in by its number alone has to be answered whatever its arguments are.
+TEST_F(IdCalls, NoCallIsLedInAndThenForgotten) {
+  for (const IdCall& row : id_calls) {
+    if (!is_translated(row) || row.when.mask != 0) continue;
+    for (const IdCall& other : id_calls) {
+      EXPECT_TRUE(other.number != row.number || is_translated(other)) << other.name;
+    }
+  }
+}
+
 TEST_F(IdCalls, HolesAndNothingsSayWhy) {
   for (const IdCall& row : id_calls) {
     if (!is_translated(row)) {
