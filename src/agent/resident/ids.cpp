@@ -105,12 +105,18 @@ std::int64_t wrap_ids(Trap& trap, const IdCall& row) {
   return result;
 }
 
-void leave_blocking_call(Frame& frame) {
+void leave_blocking_call(Frame& frame, const SignalInfo& order) {
   const std::uint64_t begin = address_of(&blocking_begin[0]);
   const std::uint64_t last = address_of(&blocking_instruction[0]);
   const bool not_made = frame.rip >= begin && frame.rip <= last;
   const bool interrupted =
       frame.rip == address_of(&blocking_end[0]) && static_cast<std::int64_t>(frame.rax) == -EINTR;
+  if (frame.rip < begin || frame.rip >= address_of(&blocking_over[0])) return;
+  frame.signal_mask = kAllSignals;
+  const auto pid = static_cast<std::uint64_t>(raw_syscall(__NR_getpid));
+  const auto tid = static_cast<std::uint64_t>(raw_syscall(__NR_gettid));
+  raw_syscall(__NR_rt_tgsigqueueinfo, pid, tid, static_cast<std::uint64_t>(order.signal),
+              address_of(&order));
   if (not_made || interrupted) frame.rip = address_of(&blocking_again[0]);
 }
 

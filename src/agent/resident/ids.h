@@ -26,14 +26,15 @@ std::int64_t wrap_birth(Trap& trap);
 bool id_is_used(std::uint32_t current);
 std::uint32_t adopt_self(std::uint32_t ticket);
 
-// An order to stop finds the thread in here: if it waits in a call, the call is given up, and the
-// program makes it again.
-void leave_blocking_call(Frame& frame);
+// An order to stop finds the thread in here. If it waits in a call, the call is given up, and the
+// program makes it again: but first it gets the order again, where it stands in its own code.
+void leave_blocking_call(Frame& frame, const SignalInfo& order);
 
 #pragma GCC visibility push(hidden)
 extern "C" {
 std::int64_t blocking_call(const IdRequest* request, const std::uint64_t* mask);
-extern const char blocking_begin[], blocking_instruction[], blocking_end[], blocking_again[];
+extern const char blocking_begin[], blocking_instruction[], blocking_end[], blocking_again[],
+    blocking_over[];
 std::int64_t clone_from_trap(std::uint64_t flags, void* stack, std::uint64_t parent_word,
                              std::uint64_t child_word, std::uint64_t thread_pointer);
 std::int64_t vfork_from_trap(std::uint64_t flags, void* stack, std::uint64_t end, void* keep);

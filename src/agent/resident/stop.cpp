@@ -204,7 +204,7 @@ void on_stop(int signal, SignalInfo* info, Frame* frame) {
     return;
   }
   // It is on its way; the order comes again.
-  if (in_resident_text(frame->rip)) return leave_blocking_call(*frame);
+  if (in_resident_text(frame->rip)) return leave_blocking_call(*frame, *info);
   if (!owns_memory()) return;  // it borrows this memory
   ResidentProcess& process = own.process;
   __atomic_fetch_add(&process.inside, 1, __ATOMIC_SEQ_CST);

@@ -4,6 +4,7 @@
 // blocking_call(const IdRequest*, const uint64_t* mask): the call, with `mask` in force while it
 // lasts. kMakeItAgain if an order to stop came before it had done anything (leave_blocking_call()).
     .globl blocking_call, blocking_begin, blocking_instruction, blocking_end, blocking_again
+    .globl blocking_over
 blocking_call:
     push %rbx
     push %r12
@@ -31,6 +32,7 @@ blocking_end:
     mov $8, %r10d
     mov $14, %eax
     syscall
+blocking_over:
     mov %r12, %rax
     pop %r12
     pop %rbx
