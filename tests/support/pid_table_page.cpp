@@ -40,6 +40,21 @@ const char* const kElsewhere = R"(
 | ids in CPU-time clocks | by the rows above |
 )";
 
+const char* const kLimits = R"(
+Limits that are no call's:
+
+- A program can be executed only where its process can open `/dev/shm/torpor-ids-<number>`: after a
+  `chroot` or a change of the user it ends instead.
+- Reads are led in from the first `signalfd` of a process or its ancestors on. One that comes by
+  `SCM_RIGHTS` to a process without shows the kernel's ids.
+- A wait with a relative timeout that stands in the agent (`rt_sigtimedwait`, sockets with
+  `SO_RCVTIMEO`) begins anew after a checkpoint.
+- A tracer that is told of a newborn child before that has run is told the kernel's id.
+- Whoever has led a session keeps his pair until the kernel gives the id to another child of the
+  computation: a stranger who gets it first could be sent a signal that was meant for a session's leader
+  long gone.
+)";
+
 std::string what(Id kind) {
   switch (kind) {
     case Id::kProcess: return "process";
@@ -144,6 +159,7 @@ int main() {
   print_rows(true);
   std::fputs("\n\n## Known holes\n\nNot translated.\n", stdout);
   print_notes(How::kHole);
+  std::fputs(kLimits, stdout);
   std::fputs("\n\n## Nothing to translate\n", stdout);
   print_notes(How::kNothing);
   return 0;
