@@ -129,6 +129,7 @@ class DisturbedTest(TorporTest):
     options: list[str] = []   # further arguments of it
     launch_options: list[str] = []  # of torpor launch
     environment_letter = ""         # in which it is launched (environment.c), if any
+    only_as_user = False            # where root would go the same way
 
     @classmethod
     def setUpClass(cls):
@@ -361,6 +362,8 @@ def main(case: type[DisturbedTest], programs: dict[str, dict]) -> None:
     suite = unittest.TestSuite()
     for name in names:
         for user, uid in users().items():
+            if case.only_as_user and user == "root":
+                continue
             attributes = {"name": name, "uid": uid, "__module__": case.__module__, **programs[name]}
             variant = type(f"{case.__name__}_{name}_{user}", (case,), attributes)
             suite.addTests(unittest.defaultTestLoader.loadTestsFromTestCase(variant))
