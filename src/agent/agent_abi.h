@@ -164,8 +164,8 @@ struct Context {
   Call undo[kMaxUndo];
   std::uint64_t probes;  // ThreadProbe*, while threads answer
   std::uint64_t probe_count;
-  // Of a resident agent (resident/resident_abi.h), else 0: void(Context*) when the supervisor is lost,
-  // int64_t(Context*, const Call*) for functions that only it has.
+  // Of a resident agent (resident/resident_abi.h), else 0: void(Context*) when the supervisor is
+  // lost, int64_t(Context*, const Call*) for functions that only it has.
   std::uint64_t on_lost;
   std::uint64_t more_functions;
   alignas(64) Message message;

@@ -14,7 +14,8 @@ std::span<const std::byte> agent_program();
 // The ELF file of the resident agent (resident/resident_abi.h).
 std::span<const std::byte> resident_program();
 
-// The one segment of agent_program() from the BlobHeader on: copied into a process, it is the agent.
+// The one segment of agent_program() from the BlobHeader on: copied into a process, it is the
+// agent.
 std::span<const std::byte> agent_blob();
 
 // What stands at its start.

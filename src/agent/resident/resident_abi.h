@@ -126,10 +126,10 @@ struct Resident {
   // The same two bits of the masks that the program has given with its handlers.
   std::uint8_t action_masks[72];
   std::uint8_t pending_info[2][128];  // siginfo_t
-  char executable[4096];        // what /proc/self/exe is to say
-  std::uint64_t ids;            // not 0: the pid table is in use
-  std::uint64_t reads_signals;  // not 0: reads of signalfds are led in
-  std::uint64_t handlers[65];   // of the program, which are called by way of handler_trampoline()
+  char executable[4096];              // what /proc/self/exe is to say
+  std::uint64_t ids;                  // not 0: the pid table is in use
+  std::uint64_t reads_signals;        // not 0: reads of signalfds are led in
+  std::uint64_t handlers[65];  // of the program, which are called by way of handler_trampoline()
   alignas(4096) ResidentProcess process;
   alignas(4096) ResidentThread threads[kResidentThreads];
   alignas(4096) Context context;  // of the checkpoint thread

@@ -1,0 +1,98 @@
+/* Whatever a program can do to the signals and descriptors of somebody who stops it by a signal:
+ * threads ignore, reset and handle all 64, block all of them, and close descriptors 3 to 1023, all
+ * the time; and each sees exactly what it has set. */
+#include <pthread.h>
+#include <signal.h>
+#include <stdint.h>
+#include <sys/syscall.h>
+
+#include "check.h"
+
+enum { kSignals = 64, kThreads = 3 };
+
+/* struct sigaction of the kernel: the C library hides its own two signals. */
+struct raw_action {
+  void* handler;
+  unsigned long flags;
+  void* restorer;
+  uint64_t mask;
+};
+
+static const uint64_t kUnblockable = 1ULL << (SIGKILL - 1) | 1ULL << (SIGSTOP - 1);
+static long long end;
+
+static void handler(int number) { CHECK(0, "signal %d came", number); }
+
+static void set_and_check(int number, struct raw_action action) {
+  struct raw_action seen;
+  MUST(syscall(SYS_rt_sigaction, number, &action, NULL, sizeof(uint64_t)));
+  MUST(syscall(SYS_rt_sigaction, number, NULL, &seen, sizeof(uint64_t)));
+  CHECK(seen.handler == action.handler, "handler of signal %d: expected %p, saw %p", number,
+        action.handler, seen.handler);
+  CHECK(seen.flags == action.flags, "flags of signal %d: expected %#lx, saw %#lx", number,
+        action.flags, seen.flags);
+  CHECK(seen.mask == (action.mask & ~kUnblockable), "mask of signal %d: expected %#llx, saw %#llx",
+        number, (unsigned long long)(action.mask & ~kUnblockable), (unsigned long long)seen.mask);
+}
+
+static int is_ours_to_set(int number) { return number != SIGKILL && number != SIGSTOP; }
+
+/* With the restorer of the C library, without which a handler cannot return. */
+static struct raw_action handled_action(void) {
+  struct raw_action action;
+  struct sigaction probe = {.sa_handler = handler};
+  MUST(sigaction(SIGUSR1, &probe, NULL));
+  MUST(syscall(SYS_rt_sigaction, SIGUSR1, NULL, &action, sizeof(uint64_t)));
+  return action;
+}
+
+static void change_actions(void) {
+  const struct raw_action handled = handled_action();
+  do {
+    for (int kind = 0; kind < 3; ++kind)
+      for (int number = 1; number <= kSignals; ++number) {
+        if (!is_ours_to_set(number)) continue;
+        struct raw_action action = {.handler = kind == 0 ? (void*)SIG_IGN : (void*)SIG_DFL};
+        if (kind == 2) action = handled;
+        if (kind == 2) action.mask = ~0ULL >> (number % 3 * 16);
+        set_and_check(number, action);
+      }
+  } while (time_left(end));
+}
+
+static void* block_all(void* argument) {
+  const uint64_t sets[] = {~0ULL, 0x5555555555555555ULL, ~0ULL};
+  for (int i = (int)(intptr_t)argument; time_left(end); i = (i + 1) % 3) {
+    uint64_t seen = 0;
+    MUST(syscall(SYS_rt_sigprocmask, SIG_SETMASK, &sets[i], NULL, sizeof seen));
+    for (int look = 0; look < 200; ++look) {
+      MUST(syscall(SYS_rt_sigprocmask, SIG_BLOCK, NULL, &seen, sizeof seen));
+      CHECK(seen == (sets[i] & ~kUnblockable), "mask: expected %#llx, saw %#llx",
+            (unsigned long long)(sets[i] & ~kUnblockable), (unsigned long long)seen);
+    }
+  }
+  return NULL;
+}
+
+static void* close_all(void* unused) {
+  const uint64_t all = ~0ULL;
+  MUST(syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, NULL, sizeof all));
+  while (time_left(end))
+    for (int fd = 3; fd < 1024; ++fd) CHECK(close(fd) == -1, "descriptor %d was open", fd);
+  return unused;
+}
+
+int main(int argc, char** argv) {
+  pthread_t threads[kThreads];
+  const uint64_t all = ~0ULL;
+  end = end_time(argc, argv);
+  for (int fd = 3; fd < 1024; ++fd) close(fd);
+  MUST(syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, NULL, sizeof all));
+  for (intptr_t i = 0; i < kThreads; ++i)
+    ZERO(pthread_create(&threads[i], NULL, i == 2 ? close_all : block_all, (void*)i));
+  say("ready");
+  change_actions();
+  for (int i = 0; i < kThreads; ++i) ZERO(pthread_join(threads[i], NULL));
+  say("ok");
+  return 0;
+}
