@@ -42,7 +42,8 @@ TEST(Docs, SynopsisShowsWhatMayAndMustBeGiven) {
   };
   EXPECT_EQ(synopsis("version"), "torpor version [--json]");
   EXPECT_EQ(synopsis("launch"),
-            "torpor launch [--name NAME] [--dir DIR] [--interval TIME] [--keep N] [--] CMD...");
+            "torpor launch [--name NAME] [--dir DIR] [--interval TIME] [--keep N] "
+            "[--mode auto|external|wrapped] [--stop-signal N] [--] CMD...");
   EXPECT_EQ(synopsis("verify"), "torpor verify [--dir DIR] [--json] IMAGE|NAME[@GENERATION]");
 }
 

@@ -20,11 +20,22 @@ constexpr std::chrono::milliseconds kOrderAgain{5};
 char state_of(pid_t pid) {
   try {
     const process::Stat stat = process::read_stat(pid);
+    if (stat.state == 'X') return 'Z';
     // A leader that has ended while others go on.
     return stat.state == 'Z' && stat.num_threads > 1 ? 'R' : stat.state;
   } catch (const base::Error&) {
     return 'Z';
   }
+}
+
+// What is dying closes its sockets before it is a zombie.
+bool ends_now(pid_t pid) {
+  constexpr int kDyingMs = 500;
+  for (int i = 0; i < kDyingMs; ++i) {
+    if (state_of(pid) == 'Z') return true;
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  return false;
 }
 
 process::HeldProcess held_zombie(pid_t pid) {
@@ -119,7 +130,7 @@ void QuiescedTree::advance(int patience_ms) {
         ++at;
       } catch (const base::Error& error) {
         if (error.code() != base::ErrorCode::program_gone) throw;
-        if (state_of(pid) != 'Z') throw;
+        if (!ends_now(pid)) throw;
         at = stopping_.erase(at);
         zombies_.insert(pid);
       }

@@ -26,7 +26,7 @@ PROGRAMS = {
 
 class Cycle(DisturbedTest):
     cycles = 20       # as an ordinary user, as which people run it
-    root_cycles = 6
+    root_cycles = 3
     crash = True  # half of the time the program is not ended by torpor
 
     def setUp(self):

@@ -4,8 +4,8 @@ moments, from inside, ended, and brought back from outside. In the end nobody ca
 
 usage: cycle_wrapped.py [PROGRAM...] [--seed N] [--cycles N] [--only root|user]
 """
-# ctest-for-each: tokens registers vfork_loop forkstorm static_glibc static_musl python go rust java node
-# ctest-for-each: perl sh_dash sh_bash gawk pipeline sqlite cproject
+# ctest-for-each: tokens registers vfork_loop forkstorm static_glibc static_musl python go java node
+# ctest-for-each: sh_bash pipeline sqlite cproject
 # ctest: TIMEOUT 600 PROCESSORS 2 COST 50
 
 import disturbed

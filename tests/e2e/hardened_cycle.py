@@ -13,7 +13,8 @@ import disturbed
 
 class HardenedCycle(cycle.Cycle):
     environment_of_all = "d"
-    cycles, root_cycles = 6, 3
+    cycles = 4
+    only_as_user = True
 
 
 if __name__ == "__main__":

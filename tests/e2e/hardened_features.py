@@ -12,6 +12,7 @@ import features
 
 class HardenedFeatures(features.Features):
     environment_of_all = "d"
+    only_as_user = True
 
 
 if __name__ == "__main__":
