@@ -72,6 +72,7 @@ static long me(void) { return CALL(SYS_getpid, 0); }
 static long start_child(void) {
   long child = CALL(SYS_fork, 0);
   if (child == 0) {
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* a test that fails must not leave it behind */
     for (;;) CALL(SYS_pause, 0);
   }
   CHECK(child > 0, "expected a child, saw %ld", child);
