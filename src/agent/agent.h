@@ -45,8 +45,12 @@ void let_probed_threads_go(Context* context);
 // Waits for so long, or until `fd` can be read (-1: just waits). True if it can.
 bool readable_within(int fd, std::int64_t nanoseconds);
 
+// The first message over a new socket.
+void say_hello(const Context* context);
 // Sends the executed message back.
 void reply(Context* context);
+// The same from within its last call, which succeeds and does not come back.
+void reply_last(Context* context);
 
 // The functions of agent_abi.h's enum Function; -ENOSYS for an unknown one.
 std::int64_t call_function(Context* context, const Call& call);

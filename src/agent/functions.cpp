@@ -10,8 +10,7 @@ namespace {
 // Goes on in the copy of the blob that belongs to `next` (its code and context are filled in).
 // The reply to the present message is sent from there.
 [[noreturn]] void move_to(Context* context, Context* next) {
-  calls_of(context->message)[context->message.header.count - 1].result = 0;
-  reply(context);
+  reply_last(context);
   const auto* blob = reinterpret_cast<const BlobHeader*>(next->code);
   jump_to(next->code + blob->serve_entry, next);
   __builtin_unreachable();

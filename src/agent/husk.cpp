@@ -15,16 +15,6 @@ void block_all_signals() {
   raw_syscall(__NR_rt_sigprocmask, 2 /* SIG_SETMASK */, address_of(&kAllSignals), 0, 8);
 }
 
-void say_hello(const Context* context) {
-  Hello hello{};
-  hello.magic = kBlobMagic;
-  hello.context = address_of(context);
-  hello.code = context->code;
-  hello.tid = raw_syscall(__NR_gettid);
-  raw_syscall(__NR_sendto, static_cast<std::uint64_t>(context->socket), address_of(&hello),
-              sizeof(hello), 0x4000);
-}
-
 // A thread of a program that is being restored. It shares everything with the others already.
 void thread_main(void* argument) {
   auto* record = static_cast<ThreadRecord*>(argument);

@@ -8,6 +8,8 @@
 namespace torpor::agent {
 namespace {
 
+constexpr std::uint64_t kNoSignal = 0x4000;  // MSG_NOSIGNAL
+
 bool failed(std::int64_t result) { return result < 0 && result >= -4095; }
 
 std::int64_t make_call(Context* context, const Call* calls, const Call& call) {
@@ -86,6 +88,21 @@ void execute(Context* context, Call* calls, std::uint32_t count) {
   }
 }
 
+void say_hello(const Context* context) {
+  Hello hello{};
+  hello.magic = kBlobMagic;
+  hello.context = address_of(context);
+  hello.code = context->code;
+  hello.tid = raw_syscall(__NR_gettid);
+  raw_syscall(__NR_sendto, static_cast<std::uint64_t>(context->socket), address_of(&hello),
+              sizeof(hello), kNoSignal);
+}
+
+void reply_last(Context* context) {
+  calls_of(context->message)[context->message.header.count - 1].result = 0;
+  reply(context);
+}
+
 void reply(Context* context) {
   Message& message = context->message;
   struct Piece {
@@ -102,7 +119,6 @@ void reply(Context* context) {
     const Piece* pieces;
     std::uint64_t piece_count, control, control_length, flags;
   } const envelope{0, 0, pieces, 3, 0, 0, 0};
-  constexpr std::uint64_t kNoSignal = 0x4000;  // MSG_NOSIGNAL
   raw_syscall(__NR_sendmsg, static_cast<std::uint64_t>(context->socket), address_of(&envelope),
               kNoSignal);
 }

@@ -5,6 +5,7 @@
 #include <linux/mman.h>
 #include <linux/sched.h>
 
+#include "agent/clone.h"
 #include "agent/resident/resident.h"
 
 namespace torpor::agent {
@@ -57,16 +58,6 @@ std::int64_t connect_to_supervisor() {
   return -ECONNREFUSED;
 }
 
-void say_hello(const Context* context) {
-  Hello hello{};
-  hello.magic = kBlobMagic;
-  hello.context = address_of(context);
-  hello.code = context->code;
-  hello.tid = raw_syscall(__NR_gettid);
-  raw_syscall(__NR_sendto, static_cast<std::uint64_t>(context->socket), address_of(&hello),
-              sizeof(hello), 0x4000 /* MSG_NOSIGNAL */);
-}
-
 void checkpoint_thread(void* argument) {
   auto* context = static_cast<Context*>(argument);
   if (context->snapshot_control == kWithoutDescriptors) {
@@ -100,8 +91,7 @@ std::int64_t make_room(std::uint64_t count) {
 // The stopped thread, whose table of descriptors is the program's, starts our successor.
 [[noreturn]] void hand_over(Context* context, std::uint64_t index) {
   auto* places = reinterpret_cast<ParkedThread*>(resident().process.room);
-  calls_of(context->message)[context->message.header.count - 1].result = 0;
-  reply(context);
+  reply_last(context);
   give_order(places[index], kSpawn);
   end_thread();
   __builtin_unreachable();
@@ -140,14 +130,11 @@ std::int64_t collect_signals(std::uint64_t index, std::uint64_t leader, bool sha
   return own;
 }
 
-// Lets the stopped threads go, and ends: they wait for that. A thread can have been sent the order
-// twice, so first it is none any more.
+// Lets the stopped threads go, and ends: they wait for that.
 [[noreturn]] void end_stop() {
   constexpr std::int64_t kNap = 1000000;
   ResidentProcess& process = resident().process;
-  __atomic_store_n(&process.ended_stop, __atomic_load_n(&process.stop, __ATOMIC_SEQ_CST),
-                   __ATOMIC_SEQ_CST);
-  release_parked();
+  let_parked_threads_go();
   // Once all who are in the handler need nothing more of it, the room goes, and we.
   for (;;) {
     const std::uint32_t ready = load(&process.ready_to_go);
@@ -160,12 +147,6 @@ std::int64_t collect_signals(std::uint64_t index, std::uint64_t leader, bool sha
   process.room = process.room_count = 0;
   end_thread();
   __builtin_unreachable();
-}
-
-[[noreturn]] void reply_and_end_stop(Context* context) {
-  calls_of(context->message)[context->message.header.count - 1].result = 0;
-  reply(context);
-  end_stop();
 }
 
 }  // namespace
@@ -186,8 +167,12 @@ std::int64_t start_checkpoint_thread(bool with_descriptors) {
   store(&context.agent_lives, 1);
   constexpr std::uint64_t kFlags = CLONE_VM | CLONE_FS | CLONE_SIGHAND | CLONE_THREAD |
                                    CLONE_SYSVSEM | CLONE_CHILD_CLEARTID | CLONE_UNTRACED;
-  const std::int64_t tid = clone_thread(kFlags, context.agent_stack + sizeof(context.agent_stack),
-                                        &context.agent_lives, checkpoint_thread, &context);
+  clone_args args{};
+  args.flags = kFlags;
+  args.child_tid = address_of(&context.agent_lives);
+  args.stack = address_of(context.agent_stack);
+  args.stack_size = sizeof(context.agent_stack);
+  const std::int64_t tid = clone_plainly_to(args, checkpoint_thread, &context);
   if (tid < 0) store(&context.agent_lives, 0);
   return tid;
 }
@@ -197,7 +182,7 @@ std::int64_t resident_function(Context* context, const Call& call) {
     case kMakeRoom: return make_room(call.args[0]);
     case kHandOver: hand_over(context, call.args[0]);
     case kCollectSignals: return collect_signals(call.args[0], call.args[1], call.args[2] != 0);
-    case kEndStop: reply_and_end_stop(context);
+    case kEndStop: reply_last(context); end_stop();
     default: return -ENOSYS;
   }
 }

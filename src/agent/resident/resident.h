@@ -27,16 +27,16 @@ void resident_restorer();       // what a handler of ours returns to
 // make the kernel forget a call that it can restart. `extended` as in Frame.
 [[noreturn]] void leave_by_hand(const std::uint64_t* registers, std::uint64_t extended,
                                 const std::uint64_t* mask);
-// clone(2) of a thread that calls function(argument) and never returns.
-std::int64_t clone_thread(std::uint64_t flags, void* stack_top, std::uint32_t* cleared,
-                          void (*function)(void*), void* argument);
 
 // From the kernel's start of this program (`stack` as the kernel has left it): puts the program
 // that was asked for in place, and starts it.
 [[noreturn]] void resident_main(std::uint64_t* stack);
 
+// The handlers of our two signals, and how they begin.
 void on_trap(int signal, SignalInfo* info, Frame* frame);
 void on_stop(int signal, SignalInfo* info, Frame* frame);
+void trap_entry();
+void stop_entry();
 }
 #pragma GCC visibility pop
 
@@ -74,8 +74,9 @@ void send_pending(std::uint32_t bits);
 bool owns_memory();
 void claim_memory();
 
-// Lets all parked threads go. The stop is over when all have left.
-void release_parked();
+// The stop is over: lets all parked threads go, and those that come later find no room. A thread
+// can have been sent the order twice, so first it is none any more.
+void let_parked_threads_go();
 void give_order(ParkedThread& place, std::uint32_t order);
 std::int64_t resident_function(Context* context, const Call& call);
 [[noreturn]] void abandon_stop(Context* context);

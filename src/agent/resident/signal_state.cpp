@@ -76,8 +76,8 @@ ResidentThread& this_thread() {
 }
 
 void install_handlers() {
-  install(kTrapSignal, reinterpret_cast<std::uint64_t>(on_trap));
-  install(stop_signal(), reinterpret_cast<std::uint64_t>(on_stop));
+  install(kTrapSignal, reinterpret_cast<std::uint64_t>(trap_entry));
+  install(stop_signal(), reinterpret_cast<std::uint64_t>(stop_entry));
 }
 
 void use_default_action(std::uint64_t signal) { install(signal, kDefaultAction); }

@@ -76,13 +76,6 @@ void queue_signals(ParkedThread& place) {
   }
 }
 
-void end_failed_stop() {
-  ResidentProcess& process = resident().process;
-  __atomic_store_n(&process.ended_stop, __atomic_load_n(&process.stop, __ATOMIC_SEQ_CST),
-                   __ATOMIC_SEQ_CST);
-  release_parked();
-}
-
 void follow_orders(ParkedThread& place) {
   for (;;) {
     const std::uint32_t order = load(&place.order);
@@ -95,7 +88,7 @@ void follow_orders(ParkedThread& place) {
       case kQueueSignals: queue_signals(place); break;
       default: futex_wait(&place.order, order, -1); continue;
     }
-    if (order == kSpawn && place.result < 0) end_failed_stop();
+    if (order == kSpawn && place.result < 0) let_parked_threads_go();
     std::uint32_t done = order;
     __atomic_compare_exchange_n(&place.order, &done, kWait, false, __ATOMIC_ACQ_REL,
                                 __ATOMIC_ACQUIRE);
@@ -157,7 +150,7 @@ bool takes_part(std::uint64_t stop) {
     return present == stop;
   }
   if (start_checkpoint_thread(false) >= 0) return true;
-  end_failed_stop();
+  let_parked_threads_go();
   return false;
 }
 
@@ -238,9 +231,10 @@ void give_order(ParkedThread& place, std::uint32_t order) {
   futex_wake(&place.order);
 }
 
-// Those that come later find no room, and go on at once.
-void release_parked() {
+void let_parked_threads_go() {
   ResidentProcess& process = resident().process;
+  __atomic_store_n(&process.ended_stop, __atomic_load_n(&process.stop, __ATOMIC_SEQ_CST),
+                   __ATOMIC_SEQ_CST);
   if (load(&process.room_ready) == 0) {
     process.room_count = 0;
     store(&process.room_ready, 1);

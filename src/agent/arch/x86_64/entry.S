@@ -1,5 +1,6 @@
 // The ways into the agent on x86-64, and the way back for the thread that brought it in.
 #include "agent/arch/x86_64/offsets.h"
+#include "agent/arch/x86_64/registers.h"
 
     .section .blob_header, "a"
     .globl blob_start
@@ -18,23 +19,6 @@ blob_start:
 
     .text
 
-    .macro LOAD_ALL_BUT_RAX
-    mov REGS_R15(%rax), %r15
-    mov REGS_R14(%rax), %r14
-    mov REGS_R13(%rax), %r13
-    mov REGS_R12(%rax), %r12
-    mov REGS_RBP(%rax), %rbp
-    mov REGS_RBX(%rax), %rbx
-    mov REGS_R11(%rax), %r11
-    mov REGS_R10(%rax), %r10
-    mov REGS_R9(%rax), %r9
-    mov REGS_R8(%rax), %r8
-    mov REGS_RCX(%rax), %rcx
-    mov REGS_RDX(%rax), %rdx
-    mov REGS_RSI(%rax), %rsi
-    mov REGS_RDI(%rax), %rdi
-    .endm
-
 // A husk begins here, by exec.
     .globl husk_start
 husk_start:
@@ -52,6 +36,7 @@ inject_entry:
     mov %rdi, %rbx
     lea CONTEXT_INJECT_STACK_TOP(%rdi), %rsp
     and $-16, %rsp
+    CLEAR_ALIGNMENT_CHECK
     call inject_main
     // inject_main returns only when the supervisor was lost: go back to where we were, by the detour
     // if there is one. Else from here, and our memory stays. iretq restores rip, rflags and rsp
@@ -78,6 +63,7 @@ probe_entry:
     mov %rdi, %rbx
     lea PROBE_STACK_TOP(%rdi), %rsp
     and $-16, %rsp
+    CLEAR_ALIGNMENT_CHECK
     call probe_main
     // The handlers of signals that have come meanwhile run now: on the program's own stack, as ours is
     // far too small.

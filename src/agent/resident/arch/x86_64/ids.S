@@ -1,3 +1,5 @@
+#include "agent/arch/x86_64/registers.h"
+
 // Calls of the program that are made from here although they may wait, and threads born from here.
     .text
 
@@ -96,15 +98,20 @@ vfork_from_trap:
 // siginfo have been translated. It sees the same stack and registers as if it had been called itself.
     .globl handler_trampoline
 handler_trampoline:
+    pushfq
+    CLEAR_ALIGNMENT_CHECK
     push %rdi
     push %rsi
     push %rdx
+    sub $8, %rsp                  // aligned as a function expects it
     call prepare_handler          // the handler's address
+    add $8, %rsp
     pop %rdx
     pop %rsi
     pop %rdi
     mov %rax, %r11
     xor %eax, %eax
+    popfq
     jmp *%r11
 
     .section .rodata

@@ -1,5 +1,6 @@
 // The resident agent's ways in and out on x86-64.
 #include "agent/arch/x86_64/offsets.h"
+#include "agent/arch/x86_64/registers.h"
 
     .section .resident_area, "aw", @nobits
     .balign 4096
@@ -23,6 +24,15 @@ resident_restorer:
     mov $15, %eax                 // rt_sigreturn
     syscall
     ud2
+
+// What the kernel calls for our two signals.
+    .globl stop_entry, trap_entry
+stop_entry:
+    CLEAR_ALIGNMENT_CHECK
+    jmp on_stop
+trap_entry:
+    CLEAR_ALIGNMENT_CHECK
+    jmp on_trap
 
     .globl return_from_signal
 return_from_signal:
@@ -53,43 +63,9 @@ leave_by_hand:
     mov $14, %eax                 // rt_sigprocmask
     syscall
     mov %rbx, %rax
-    mov REGS_R15(%rax), %r15
-    mov REGS_R14(%rax), %r14
-    mov REGS_R13(%rax), %r13
-    mov REGS_R12(%rax), %r12
-    mov REGS_RBP(%rax), %rbp
-    mov REGS_RBX(%rax), %rbx
-    mov REGS_R11(%rax), %r11
-    mov REGS_R10(%rax), %r10
-    mov REGS_R9(%rax), %r9
-    mov REGS_R8(%rax), %r8
-    mov REGS_RCX(%rax), %rcx
-    mov REGS_RDX(%rax), %rdx
-    mov REGS_RSI(%rax), %rsi
-    mov REGS_RDI(%rax), %rdi
+    LOAD_ALL_BUT_RAX
     lea REGS_RIP(%rax), %rsp      // rip, cs, eflags, rsp and ss, as iretq wants them
     mov REGS_RAX(%rax), %rax
     iretq
-
-// clone_thread(flags, stack_top, cleared, function, argument)
-    .globl clone_thread
-clone_thread:
-    mov %rcx, %r9                 // function
-    mov %rdx, %r10                // child_tid
-    xor %edx, %edx
-    mov %r8, %rcx                 // kept on the new stack, as the call destroys rcx
-    sub $16, %rsi
-    mov %rcx, (%rsi)
-    xor %r8d, %r8d                // tls
-    mov $56, %eax                 // clone
-    syscall
-    test %rax, %rax
-    jz 1f
-    ret
-1:  xor %ebp, %ebp
-    mov (%rsp), %rdi
-    and $-16, %rsp
-    call *%r9
-    ud2
 
     .section .note.GNU-stack, "", @progbits
