@@ -20,7 +20,7 @@ extern "C" {
 void jump_to(std::uint64_t address, void* argument, std::uint64_t second = 0);
 std::int64_t clone_call(struct clone_args* args, std::size_t size, void (*function)(void*),
                         void* argument);
-void serve_entry();
+[[gnu::visibility("hidden")]] void serve_entry();
 extern const BlobHeader blob_start;
 
 // Receives and executes messages until the socket ends; then leaves the process unharmed (or, in a
@@ -54,6 +54,17 @@ void reply_last(Context* context);
 
 // The functions of agent_abi.h's enum Function; -ENOSYS for an unknown one.
 std::int64_t call_function(Context* context, const Call& call);
+
+// What the two kinds of agent do differently: the one that comes for a checkpoint or stands in a
+// husk (plain.cpp), and the resident one (resident/husk.cpp), whose program may have ids of its
+// own.
+std::int64_t system_call(std::int64_t number, const std::uint64_t (&args)[6]);
+// The id that a new task is to have (0: any): before the clone, and as the first that the task
+// does.
+void choose_id(clone_args& args, const std::int32_t* id);
+void take_id(std::int32_t id);
+// A thread that has made its calls waits for its registers.
+[[noreturn]] void await_registers(ThreadRecord* record);
 
 std::int64_t snapshot(Context* context, int control);
 std::int64_t fork_husk(Context* context, const Call& call);

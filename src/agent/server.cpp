@@ -20,8 +20,7 @@ std::int64_t make_call(Context* context, const Call* calls, const Call& call) {
     }
   }
   if (resolved.number < 0) return call_function(context, resolved);
-  const auto& a = resolved.args;
-  return raw_syscall(resolved.number, a[0], a[1], a[2], a[3], a[4], a[5]);
+  return system_call(resolved.number, resolved.args);
 }
 
 void close_socket_and_exit(int socket, std::int64_t exit_call, std::uint64_t status) {

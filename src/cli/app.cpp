@@ -53,7 +53,8 @@ void add_identity(CLI::App* command, restart::Identity& identity, bool& accept_c
   add_choice(command, "--identity", identity,
              {{"auto", restart::Identity::automatic},
               {"host", restart::Identity::host},
-              {"namespace", restart::Identity::name_space}},
+              {"namespace", restart::Identity::name_space},
+              {"table", restart::Identity::table}},
              "where the program gets its process ids back: in a namespace of its own, or on the "
              "host itself",
              "auto|host|namespace")

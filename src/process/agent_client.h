@@ -112,10 +112,6 @@ class AgentClient {
   void close() { socket_.reset(); }
   // Waits until the agent has gone (end of file), at most 5 s.
   void await_end() const;
-  // The pid that the agent's process has in its own pid namespace.
-  [[nodiscard]] pid_t pid_there() const { return pid_there_; }
-  void set_pid_there(pid_t pid) { pid_there_ = pid; }
-
   // How the process's stopped threads make calls. Null in a husk.
   [[nodiscard]] const Detour* detour() const { return detour_.get(); }
   void set_detour(std::shared_ptr<const Detour> detour) { detour_ = std::move(detour); }
@@ -130,7 +126,6 @@ class AgentClient {
   base::RemotePtr context_;
   base::RemotePtr code_;
   int remote_socket_ = agent::kHuskSocket;
-  pid_t pid_there_ = 0;
   std::function<void()> idle_;
   std::shared_ptr<const Detour> detour_;
 };

@@ -17,11 +17,10 @@ pid_t fork_sibling() {
   return static_cast<pid_t>(::syscall(SYS_clone, CLONE_PARENT | SIGCHLD, 0, 0, 0, 0));
 }
 
-int execute_descriptor(int fd, const char* name) {
-  const std::array<const char*, 2> arguments{name, nullptr};
+int execute_descriptor(int fd, const char* const* arguments) {
   const std::array<const char*, 1> environment{nullptr};
   return static_cast<int>(
-      ::syscall(SYS_execveat, fd, "", arguments.data(), environment.data(), AT_EMPTY_PATH));
+      ::syscall(SYS_execveat, fd, "", arguments, environment.data(), AT_EMPTY_PATH));
 }
 
 void close_on_exec_from(int first) {

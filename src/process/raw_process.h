@@ -11,7 +11,7 @@ namespace torpor::process {
 pid_t fork_sibling();
 
 // execveat(2) with an empty path. Returns only on failure (-1, errno).
-int execute_descriptor(int fd, const char* name);
+int execute_descriptor(int fd, const char* const* arguments);
 
 // close_range(2) with CLOSE_RANGE_CLOEXEC, from `first` on (Linux 5.11).
 void close_on_exec_from(int first);

@@ -301,40 +301,66 @@ void capture_interrupted_calls(process::HeldProcess& held, WaitLog& log, std::in
   }
 }
 
-std::int64_t begin_call_again(process::Tracee& thread, const snapshot::Thread& saved,
-                              base::RemotePtr syscall_instruction, base::RemotePtr scratch,
-                              std::int64_t elapsed_ns, WaitLog& log) {
+CallAgain call_again_of(pid_t pid, const snapshot::Thread& saved, base::RemotePtr scratch,
+                        std::int64_t elapsed_ns) {
   process::Registers registers{};
   std::memcpy(&registers, saved.registers().general().data(), sizeof(registers));
-  const snapshot::InterruptedCall& call = saved.interrupted_call();
-  const Arguments arguments = arguments_of(registers);
-  const auto timeout = relative_timeout(call.number(), arguments);
-  const bool timed = timeout && call.remaining_ns() >= 0;
-  const std::int64_t left_ns = std::max<std::int64_t>(0, call.remaining_ns() - elapsed_ns);
-  if (timed) {
+  const snapshot::InterruptedCall& saved_call = saved.interrupted_call();
+  CallAgain call;
+  call.number = saved_call.number();
+  call.saved_arguments = arguments_of(registers);
+  const auto timeout = relative_timeout(call.number, call.saved_arguments);
+  const std::int64_t left_ns = std::max<std::int64_t>(0, saved_call.remaining_ns() - elapsed_ns);
+  call.began_ns = base::clock_ns();
+  if (timeout && saved_call.remaining_ns() >= 0) {
+    call.deadline_ns = call.began_ns + left_ns;
     if (timeout->milliseconds_argument >= 0) {
       *argument_register(registers, timeout->milliseconds_argument) =
           static_cast<std::uint64_t>((left_ns + kMillisecond - 1) / kMillisecond);
     } else {
-      process::write_value(thread.tid(), scratch, timespec{left_ns / kSecond, left_ns % kSecond});
+      process::write_value(pid, scratch, timespec{left_ns / kSecond, left_ns % kSecond});
       *argument_register(registers, timeout->timespec_argument) = scratch.address();
     }
   }
+  call.arguments = arguments_of(registers);
+  return call;
+}
+
+// With an absolute timeout too: it will not tell what it was.
+void note_call_again(pid_t tid, const CallAgain& call, WaitLog& log) {
+  log.waits[tid] = {call.number, call.saved_arguments, call.began_ns, call.deadline_ns, false};
+}
+
+std::int64_t begin_call_again(process::Tracee& thread, const snapshot::Thread& saved,
+                              base::RemotePtr syscall_instruction, base::RemotePtr scratch,
+                              std::int64_t elapsed_ns, WaitLog& log) {
+  const CallAgain call = call_again_of(thread.tid(), saved, scratch, elapsed_ns);
+  process::Registers registers{};
+  std::memcpy(&registers, saved.registers().general().data(), sizeof(registers));
+  for (int i = 0; i < 6; ++i) {
+    *argument_register(registers, i) = call.arguments[static_cast<std::size_t>(i)];
+  }
   registers.rip = syscall_instruction.address();
-  registers.rax = static_cast<std::uint64_t>(call.number());
+  registers.rax = static_cast<std::uint64_t>(call.number);
   registers.orig_rax = ~std::uint64_t{0};
   thread.set_registers(registers);
   const std::uint64_t mask = thread.signal_mask();
-  const std::int64_t began = base::clock_ns();
   constexpr int kEnoughToBlockMs = 2;
   thread.make_call(kEnoughToBlockMs);
   thread.finish_call();
   thread.set_signal_mask(mask);
   const auto result = static_cast<std::int64_t>(thread.registers().rax);
-  if (result == kRestartBlock) {  // with an absolute timeout too: it will not tell what it was
-    log.waits[thread.tid()] = {call.number(), arguments, began, timed ? began + left_ns : 0, false};
-  }
+  if (result == kRestartBlock) note_call_again(thread.tid(), call, log);
   return result;
+}
+
+void end_unknown_call(snapshot::Thread& saved) {
+  process::Registers registers{};
+  std::memcpy(&registers, saved.registers().general().data(), sizeof(registers));
+  if (static_cast<std::int64_t>(registers.rax) != kRestartBlock) return;
+  registers.rax = static_cast<std::uint64_t>(-EINTR);
+  registers.orig_rax = ~std::uint64_t{0};
+  saved.mutable_registers()->set_general(&registers, sizeof(registers));
 }
 
 }  // namespace torpor::resource

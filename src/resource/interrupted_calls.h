@@ -61,6 +61,24 @@ void let_calls_age(process::HeldProcess& held, WaitLog& log, std::int64_t stoppe
 // `elapsed_ns` shorter.
 void let_saved_call_age(pid_t pid, snapshot::Thread& saved, std::int64_t elapsed_ns);
 
+// At a restart: a call that could not be told any more ends as it would after a signal handler.
+void end_unknown_call(snapshot::Thread& saved);
+
+// At a restart: the saved call as it has to be made for the kernel to know its timeout.
+struct CallAgain {
+  std::int64_t number = -1;
+  std::array<std::uint64_t, 6> arguments{};
+  std::array<std::uint64_t, 6> saved_arguments{};  // as the program gave them
+  std::int64_t began_ns = 0;                       // CLOCK_MONOTONIC of ours
+  std::int64_t deadline_ns = 0;                    // 0: none that is known
+};
+// `scratch`: room for 16 bytes in process `pid`, while the call is made. `elapsed_ns` of the time
+// left are over.
+CallAgain call_again_of(pid_t pid, const snapshot::Thread& saved, base::RemotePtr scratch,
+                        std::int64_t elapsed_ns);
+// It has been begun in that thread, and the kernel remembers it: for the next checkpoint.
+void note_call_again(pid_t tid, const CallAgain& call, WaitLog& log);
+
 // At a restart: begins the saved call in the stopped thread, so that the kernel knows its timeout,
 // and stops the thread in it. `scratch` is room for 16 bytes in the process that may be unmapped
 // afterwards; `syscall_instruction` as in process/injection.h. Must be followed by

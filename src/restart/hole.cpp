@@ -34,17 +34,12 @@ std::vector<Range> taken_ranges(const snapshot::Computation& model) {
 
 }  // namespace
 
-std::uint64_t Hole::vdso_parking() const { return context() + agent::kContextBytes; }
-
-std::uint64_t Hole::thread_area() const { return vdso_parking() + kParkingBytes; }
-
 Hole Hole::find(const snapshot::Computation& model, std::uint64_t code_bytes) {
   int most_threads = 1;
   for (const snapshot::Process& process : model.processes()) {
     most_threads = std::max(most_threads, process.threads_size());
   }
   Hole hole;
-  hole.code_bytes_ = code_bytes;
   hole.size_ = code_bytes + agent::kContextBytes + kParkingBytes +
                static_cast<std::uint64_t>(most_threads) * kBytesPerThread + kMegabyte;
   hole.start_ = kLowest;
@@ -56,6 +51,30 @@ Hole Hole::find(const snapshot::Computation& model, std::uint64_t code_bytes) {
   if (hole.end() > kHighest) {
     throw base::Error(base::ErrorCode::conflict,
                       "the processes of the image leave no common free range of addresses");
+  }
+  hole.context_ = hole.start_ + code_bytes;
+  hole.parking_ = hole.context_ + agent::kContextBytes;
+  hole.thread_area_ = hole.parking_ + kParkingBytes;
+  return hole;
+}
+
+Hole Hole::of_resident(const snapshot::Computation& model) {
+  constexpr std::uint64_t kParkingOffset = 0x800000;
+  static_assert(agent::kResidentBytes < kParkingOffset);
+  Hole hole;
+  hole.start_ = agent::kResidentBase;
+  hole.size_ = agent::kResidentSpan;
+  hole.context_ = agent::kResidentData + offsetof(agent::Resident, context);
+  hole.parking_ = hole.start_ + kParkingOffset;
+  hole.thread_area_ = agent::kRestartAddress;
+  for (const snapshot::Process& process : model.processes()) {
+    for (const snapshot::Area& area : process.areas()) {
+      if (area.end() <= hole.start() || area.start() >= hole.end()) continue;
+      throw base::Error(base::ErrorCode::conflict,
+                        fmt::format("process {} has memory at {:#x}, where the resident agent must "
+                                    "be",
+                                    process.pid(), area.start()));
+    }
   }
   return hole;
 }

@@ -66,7 +66,7 @@ std::vector<ParkedArea> park_vdso(process::AgentClient& agent, const Hole& hole)
 }  // namespace
 
 std::vector<ParkedArea> move_into_hole(process::AgentClient& agent, const Hole& hole) {
-  copy_agent(agent, hole);
+  if (!hole.is_resident()) copy_agent(agent, hole);
   std::vector<ParkedArea> parked = park_vdso(agent, hole);
   process::Batch batch(agent);
   batch.call(SYS_munmap, {kFirstAddress, hole.start() - kFirstAddress}, "unmap the husk");

@@ -96,6 +96,7 @@ struct Prepared {
   std::string uid_map;
   std::string gid_map;
   std::string offsets;
+  std::vector<const char*> words;  // of its command line, and null
   int program = -1;
   int socket = -1;
   int failures = -1;  // pipe
@@ -129,12 +130,7 @@ bool keep_capabilities() {
   return true;
 }
 
-[[noreturn]] void become_husk(const Prepared& prepared) {
-  sigset_t all;
-  ::sigfillset(&all);
-  ::sigprocmask(SIG_SETMASK, &all, nullptr);
-  for (int signal = 1; signal < 65; ++signal) ::signal(signal, SIG_DFL);
-  ::umask(0);
+void take_namespaces(const Prepared& prepared) {
   if (::mount(nullptr, "/", nullptr, MS_REC | MS_SLAVE, nullptr) != 0) {
     fail(prepared, Step::mounts);
   }
@@ -143,17 +139,26 @@ bool keep_capabilities() {
     ::mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, nullptr);
   }
   if (prepared.plan.user && !keep_capabilities()) fail(prepared, Step::capabilities);
+}
+
+[[noreturn]] void become_husk(const Prepared& prepared) {
+  sigset_t all;
+  ::sigfillset(&all);
+  ::sigprocmask(SIG_SETMASK, &all, nullptr);
+  for (int signal = 1; signal < 65; ++signal) ::signal(signal, SIG_DFL);
+  ::umask(0);
+  if (prepared.plan.wrapped == nullptr) take_namespaces(prepared);
   if (prepared.socket != agent::kHuskSocket) ::dup2(prepared.socket, agent::kHuskSocket);
   ::fcntl(agent::kHuskSocket, F_SETFD, 0);
   for (int fd = 0; fd < agent::kHuskSocket; ++fd) {
     if (fd != prepared.program && fd != prepared.failures) ::close(fd);
   }
   process::close_on_exec_from(agent::kHuskSocket + 1);
-  process::execute_descriptor(prepared.program, "torpor-husk");
+  process::execute_descriptor(prepared.program, prepared.words.data());
   fail(prepared, Step::exec);
 }
 
-[[noreturn]] void enter_namespaces(const Prepared& prepared) {
+void make_namespaces(const Prepared& prepared) {
   if (prepared.plan.user) {
     if (::unshare(CLONE_NEWUSER) != 0) fail(prepared, Step::user_namespace);
     write_file("/proc/self/setgroups", "deny");
@@ -167,11 +172,22 @@ bool keep_capabilities() {
   if (!write_file("/proc/self/timens_offsets", prepared.offsets)) {
     fail(prepared, Step::time_offsets);
   }
+}
+
+[[noreturn]] void start_husk(const Prepared& prepared) {
+  if (prepared.plan.wrapped == nullptr) make_namespaces(prepared);
   // CLONE_PARENT: the supervisor's child, so that we need not stay.
   const pid_t child = process::fork_sibling();
   if (child < 0) fail(prepared, Step::second_fork);
   if (child == 0) become_husk(prepared);
   ::_exit(0);
+}
+
+std::vector<const char*> pointers_to(const std::vector<std::string>& words) {
+  std::vector<const char*> pointers;
+  for (const std::string& word : words) pointers.push_back(word.c_str());
+  pointers.push_back(nullptr);
+  return pointers;
 }
 
 void throw_if_failed(int failures) {
@@ -186,7 +202,6 @@ process::AgentClient greet(base::UniqueFd socket) {
   const pid_t pid = process::receive_with_pid(socket.get(), &hello, sizeof(hello), kHelloMs);
   process::AgentClient agent(std::move(socket), pid, base::RemotePtr(hello.context),
                              base::RemotePtr(hello.code));
-  agent.set_pid_there(static_cast<pid_t>(hello.tid));
   return agent;
 }
 
@@ -213,7 +228,11 @@ InitHusk start_init_husk(const NamespacePlan& plan) {
   if (::pipe2(failures, O_CLOEXEC) != 0) base::throw_system("cannot make a pipe");
   const base::UniqueFd read_failures(failures[0]);
   base::UniqueFd write_failures(failures[1]);
-  const base::UniqueFd program = husk_program();
+  const base::UniqueFd program =
+      plan.wrapped != nullptr ? wrapped::resident_program(*plan.wrapped) : husk_program();
+  const std::vector<std::string> words = plan.wrapped != nullptr
+                                             ? wrapped::husk_arguments(*plan.wrapped)
+                                             : std::vector<std::string>{"torpor-husk"};
   const std::int64_t monotonic = base::clock_ns();
   const std::int64_t boottime = base::clock_ns(CLOCK_BOOTTIME);
   Prepared prepared{plan,
@@ -221,12 +240,13 @@ InitHusk start_init_husk(const NamespacePlan& plan) {
                     fmt::format("{} {} 1\n", plan.gid, ::getegid()),
                     offset_line("monotonic", plan.clocks.monotonic_ns() - monotonic) +
                         offset_line("boottime", plan.clocks.boottime_ns() - boottime),
+                    pointers_to(words),
                     program.get(),
                     sockets.theirs.get(),
                     write_failures.get()};
   const pid_t child = ::fork();
   if (child < 0) base::throw_system("cannot start a process");
-  if (child == 0) enter_namespaces(prepared);
+  if (child == 0) start_husk(prepared);
   write_failures.reset();
   sockets.theirs.reset();
   ::waitpid(child, nullptr, 0);

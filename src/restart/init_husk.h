@@ -8,10 +8,13 @@
 
 #include "process/agent_client.h"
 #include "proto/snapshot.pb.h"
+#include "wrapped/computation.h"
 
 namespace torpor::restart {
 
 struct NamespacePlan {
+  // In the wrapped mode there are none: all that follows is not looked at.
+  const wrapped::Computation* wrapped = nullptr;
   bool user = false;      // an ordinary user needs one to be allowed the others
   bool pid = false;       // else the ids of this host are used
   std::uint32_t uid = 0;  // as the program sees itself; outside it is ours

@@ -5,16 +5,22 @@
 
 #include <array>
 #include <filesystem>
+#include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "agent/resident/resident_abi.h"
 #include "base/progress.h"
 #include "base/unique_fd.h"
 #include "resource/interrupted_calls.h"
+#include "wrapped/id_table_file.h"
 
 namespace torpor::restart {
 
-enum class Identity { automatic, host, name_space };
+// How the program gets its ids back: `table`: the wrapped mode (docs/wrapped-mode.md), in which it
+// has others on this host.
+enum class Identity { automatic, host, name_space, table };
 
 struct Request {
   std::filesystem::path image;  // directory of one generation
@@ -24,6 +30,7 @@ struct Request {
   // A pseudo terminal for a program that had one (its slave side), or -1.
   int terminal = -1;
   bool accept_changed_files = false;
+  int stop_signal = agent::kDefaultStopSignal;  // in the wrapped mode
 };
 
 // A running restored computation.
@@ -38,6 +45,9 @@ struct Restarted {
   std::vector<pid_t> not_ours;  // our own helpers below `child`
   resource::WaitLog waits;      // calls that were begun again, for checkpoint::Request::waits
   std::vector<std::string> warnings;
+  // In the wrapped mode: by what its processes know each other.
+  std::optional<wrapped::Computation> wrapped;
+  std::shared_ptr<wrapped::IdTableFile> ids;
 };
 
 // Returns when every process of the image runs again. Throws base::Error; then nothing of it runs

@@ -1,5 +1,6 @@
 #include "restart/session.h"
 
+#include <asm/prctl.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/resource.h>
@@ -8,6 +9,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstring>
 #include <iterator>
 #include <mutex>
 #include <thread>
@@ -101,14 +103,16 @@ void Session::look() {
 
 void Session::identify() {
   base::fault_point("restart.identify");
+  if (request_.identity == Identity::table) identify_by_table();
   NamespacePlan plan;
+  if (is_wrapped()) plan.wrapped = &*result_.wrapped;
   plan.user = ::geteuid() != 0;
   plan.pid = !takes_host_ids();
   plan.uid = model().uid();
   plan.gid = model().gid();
   plan.clocks = model().clocks();
-  own_pid_namespace_ = plan.pid;
-  hole_.emplace(Hole::find(model(), code_bytes()));
+  own_pid_namespace_ = plan.pid && !is_wrapped();
+  hole_.emplace(is_wrapped() ? Hole::of_resident(model()) : Hole::find(model(), code_bytes()));
   init_.emplace(start_init_husk(plan));
   state_.began_monotonic_ns = init_->began_monotonic_ns;
   state_.began_boottime_ns = init_->began_boottime_ns;
@@ -123,6 +127,9 @@ bool Session::takes_host_ids() const {
 void Session::grow() {
   base::fault_point("restart.grow");
   tree_.emplace(model(), init_->agent);
+  if (is_wrapped() && model().reaper_pid() == 1) {
+    agent::enter_pair(result_.ids->table(), 1, static_cast<std::uint32_t>(init_->pid));
+  }
   tree_->grow();
   for (auto& [pid, husk] : tree_->husks()) state_.processes[pid] = &husk.held;
   present_ = resource::present_credentials(init_->pid);
@@ -195,14 +202,33 @@ void Session::describe() {
   }
 }
 
+// What a thread does for itself. Without ptrace also what else would come with its registers; but
+// its alternate stack comes later, as a signal must not use it now.
+void Session::describe_thread(process::CallList& calls, const snapshot::Thread& thread,
+                              const snapshot::Process& process) const {
+  if (!is_wrapped()) {
+    resource::restore_thread(calls, thread, process);
+  } else {
+    snapshot::Thread without = thread;
+    without.clear_alternate_stack();
+    resource::restore_thread(calls, without, process);
+    process::Registers registers{};
+    const std::string& saved = thread.registers().general();
+    std::memcpy(&registers, saved.data(), std::min(saved.size(), sizeof(registers)));
+    calls.call(SYS_arch_prctl, {ARCH_SET_FS, registers.fs_base}, "set its thread pointer");
+    calls.call(SYS_arch_prctl, {ARCH_SET_GS, registers.gs_base}, "set its gs base");
+  }
+  resource::restore_privileges(calls, thread, process, present_);
+}
+
 void Session::thread() {
   base::fault_point("restart.thread");
   for_each_living([&](Husk& husk) {
     const snapshot::Process& process = *husk.model;
+    if (is_wrapped()) ThreadStacks(process).map(*husk.agent);
     start_threads(husk.held, process, *hole_,
                   [&](process::CallList& calls, const snapshot::Thread& thread) {
-                    resource::restore_thread(calls, thread, process);
-                    resource::restore_privileges(calls, thread, process, present_);
+                    describe_thread(calls, thread, process);
                   });
   });
 }
@@ -254,10 +280,9 @@ void Session::drop() {
     const snapshot::Thread* leader = leader_of(*husk.model);
     process::Batch batch(*husk.agent);
     if (leader != nullptr && !leader->dead()) {
-      resource::restore_thread(batch, *leader, *husk.model);
-      resource::restore_privileges(batch, *leader, *husk.model, present_);
+      describe_thread(batch, *leader, *husk.model);
       batch.run();
-    } else {
+    } else if (!is_wrapped()) {
       batch.call(SYS_exit, {0}, "end the leader");
       batch.start();
       await_end_of_leader(husk.held.pid);

@@ -12,6 +12,7 @@
 #include "process/stopped_tree.h"
 #include "resource/credentials.h"
 #include "resource/file_kind.h"
+#include "restart/built_process.h"
 #include "restart/hole.h"
 #include "restart/husk_setup.h"
 #include "restart/husk_tree.h"
@@ -48,8 +49,16 @@ class Session {
  private:
   const snapshot::Computation& model() const { return image_->manifest().computation(); }
   std::int64_t elapsed_ns() const;
+  // session_inside.cpp
+  [[nodiscard]] bool is_wrapped() const { return result_.wrapped.has_value(); }
+  void identify_by_table();
+  void tell_resident(const Husk& husk) const;
+  void hold_inside();
+  void release_inside();
   void for_each_living(const std::function<void(Husk&)>& work);
   [[nodiscard]] bool takes_host_ids() const;
+  void describe_thread(process::CallList& calls, const snapshot::Thread& thread,
+                       const snapshot::Process& process) const;
   void clear_descriptor_table(Husk& husk);
   void restore_terminal();
   void hold_process(process::StoppedProcess& stopped, Husk& husk);
@@ -72,6 +81,7 @@ class Session {
   resource::PresentCredentials present_;
   std::map<pid_t, int> agent_sockets_;  // number of the agent's socket, by pid in our namespace
   std::unique_ptr<process::StoppedTree> held_;
+  std::vector<std::unique_ptr<BuiltProcess>> built_;  // instead, in the wrapped mode
   Restarted result_;
   bool released_ = false;
 };

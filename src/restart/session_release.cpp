@@ -47,16 +47,6 @@ void continue_call(process::Tracee& tracee, snapshot::Thread& thread, base::Remo
   thread.mutable_registers()->set_general(&registers, sizeof(registers));
 }
 
-// A call that could not be told any more ends as it would after a signal handler.
-void end_unknown_call(snapshot::Thread& thread) {
-  process::Registers registers{};
-  std::memcpy(&registers, thread.registers().general().data(), sizeof(registers));
-  if (static_cast<std::int64_t>(registers.rax) != kRestartBlock) return;
-  registers.rax = static_cast<std::uint64_t>(-EINTR);
-  registers.orig_rax = ~std::uint64_t{0};
-  thread.mutable_registers()->set_general(&registers, sizeof(registers));
-}
-
 // The thread has a stop signal before it, and no user code.
 bool enter_group_stop(process::Tracee& thread) {
   constexpr int kStopMs = 5000;
@@ -150,7 +140,7 @@ void Session::hold_process(process::StoppedProcess& stopped, Husk& husk) {
     if (thread.has_interrupted_call()) {
       continue_call(tracee, thread, at, scratch, elapsed_ns(), result_.waits);
     } else {
-      end_unknown_call(thread);
+      resource::end_unknown_call(thread);
       resource::let_saved_call_age(tracee.tid(), thread, elapsed_ns());
     }
     resource::restore_registers(tracee, thread);
@@ -162,6 +152,7 @@ void Session::hold() {
   base::fault_point("restart.hold");
   if (verification_.valid()) verification_.get();
   start_reapers();
+  if (is_wrapped()) return hold_inside();
   const process::TreeScope scope{
       tree_->husks().at(model().root_pid()).held.pid, tree_->reaper().pid(), {}};
   held_ = std::make_unique<process::StoppedTree>(
@@ -226,11 +217,15 @@ void Session::start_reapers() {
 Restarted Session::release() {
   base::fault_point("restart.release");
   resource::cut_grown_files(state_);  // the last that can fail, and what cannot be taken back
-  for (process::StoppedProcess& stopped : held_->processes()) {
-    for (process::Tracee& thread : stopped.threads) thread.set_options(0);
+  if (is_wrapped()) {
+    release_inside();
+  } else {
+    for (process::StoppedProcess& stopped : held_->processes()) {
+      for (process::Tracee& thread : stopped.threads) thread.set_options(0);
+    }
+    // From here on our death would only detach: everything would run.
+    held_->release();
   }
-  // From here on our death would only detach: everything would run.
-  held_->release();
   released_ = true;
   result_.child = init_->pid;
   result_.reaper = tree_->reaper().pid();

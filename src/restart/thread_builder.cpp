@@ -6,11 +6,13 @@
 
 #include <chrono>
 #include <cstring>
+#include <optional>
 #include <vector>
 
 #include "base/error.h"
 #include "process/batch_runner.h"
 #include "process/remote_memory.h"
+#include "restart/built_process.h"
 
 namespace torpor::restart {
 namespace {
@@ -76,8 +78,9 @@ class ThreadCalls : public process::CallList {
 // What lies in the thread area: all records, then each thread's stack, data and calls.
 class Layout {
  public:
-  Layout(const snapshot::Process& process, std::uint64_t start, const ThreadWork& work)
-      : start_(start) {
+  Layout(const snapshot::Process& process, const Hole& hole, const ThreadWork& work)
+      : start_(hole.thread_area()) {
+    if (hole.is_resident()) stacks_.emplace(process);
     for (const snapshot::Thread& thread : process.threads()) {
       if (thread.tid() != process.pid()) threads_.push_back(&thread);
     }
@@ -102,10 +105,10 @@ class Layout {
   }
 
   void add_thread(std::size_t index, const ThreadWork& work) {
-    bytes_.resize((bytes_.size() + 15) / 16 * 16 + kStackBytes);
+    bytes_.resize((bytes_.size() + 15) / 16 * 16 + (stacks_ ? 0 : kStackBytes));
     ThreadRecord record{};
     record.tid = threads_[index]->tid();
-    record.stack_top = start_ + bytes_.size();
+    record.stack_top = stacks_ ? stacks_->end_of(index) : start_ + bytes_.size();
     ThreadCalls calls(start_ + bytes_.size());
     work(calls, *threads_[index]);
     append(calls.bytes());
@@ -117,6 +120,7 @@ class Layout {
   }
 
   std::uint64_t start_;
+  std::optional<ThreadStacks> stacks_;  // else each thread's lies before its data
   std::vector<const snapshot::Thread*> threads_;
   std::vector<std::byte> bytes_;
   std::vector<ThreadCalls> purposes_;
@@ -154,7 +158,7 @@ void await_parked(process::HeldProcess& husk, const Layout& layout) {
 
 void start_threads(process::HeldProcess& husk, const snapshot::Process& process, const Hole& hole,
                    const ThreadWork& work) {
-  const Layout layout(process, hole.thread_area(), work);
+  const Layout layout(process, hole, work);
   if (layout.count() == 0) return;
   const std::uint64_t bytes = (layout.bytes().size() + 4095) / 4096 * 4096;
   if (bytes > hole.thread_area_bytes()) {

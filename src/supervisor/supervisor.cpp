@@ -84,6 +84,8 @@ void Supervisor::supervise_restored(restart::Restarted restarted, OutsideStreams
   take_over(restarted.root, restarted.reaper, std::move(outside));
   strangers_.add(restarted.not_ours);
   waits_ = std::move(restarted.waits);
+  wrapped_ = restarted.wrapped;
+  ids_ = std::move(restarted.ids);
   watch_ = watch_reports(io_, restarted.child, std::move(restarted.reports), restarted.root_seen,
                          wait_lock_, [this](int status) { on_status(status); });
 }

@@ -101,6 +101,7 @@ class Supervisor {
   OutsideStreams outside_;
   Strangers strangers_;
   std::optional<wrapped::Computation> wrapped_;
+  std::shared_ptr<wrapped::IdTableFile> ids_;  // must be there as long as the program
   resource::WaitLog waits_;
   asio::steady_timer last_words_;
   std::optional<int> exit_status_;

@@ -18,6 +18,24 @@ std::string program_name(const Computation& computation) {
   return fmt::format("{}{:x}", agent::kProgramPrefix, computation.number);
 }
 
+agent::ExecRecord record_of(const Computation& computation, agent::ResidentTask task) {
+  return {.task = task,
+          .descriptor = 0,
+          .signal_mask = 0,
+          .ignored = 0,
+          .stop_signal = static_cast<std::uint64_t>(computation.stop_signal),
+          .computation = computation.number,
+          .no_new_privs = process::read_status(::getpid()).no_new_privs ? 1U : 0U,
+          .ids = computation.has_ids ? 1U : 0U};
+}
+
+std::string line_of(const agent::ExecRecord& record) {
+  std::string line;
+  const auto* fields = reinterpret_cast<const std::uint64_t*>(&record);
+  for (std::size_t i = 0; i < agent::kRecordFields; ++i) line += fmt::format("{:x} ", fields[i]);
+  return line;
+}
+
 }  // namespace
 
 Computation new_computation(int stop_signal) {
@@ -43,21 +61,15 @@ base::UniqueFd resident_program(const Computation& computation) {
 std::vector<std::string> resident_arguments(const Computation& computation, int report,
                                             const std::string& program,
                                             const std::vector<std::string>& arguments) {
-  const agent::ExecRecord record{
-      .task = agent::kRun,
-      .descriptor = static_cast<std::uint64_t>(report),
-      .signal_mask = 0,
-      .ignored = 0,
-      .stop_signal = static_cast<std::uint64_t>(computation.stop_signal),
-      .computation = computation.number,
-      .no_new_privs = process::read_status(::getpid()).no_new_privs ? 1U : 0U,
-      .ids = computation.has_ids ? 1U : 0U};
-  std::string line;
-  const auto* fields = reinterpret_cast<const std::uint64_t*>(&record);
-  for (std::size_t i = 0; i < agent::kRecordFields; ++i) line += fmt::format("{:x} ", fields[i]);
-  std::vector<std::string> words{line, program};
+  agent::ExecRecord record = record_of(computation, agent::kRun);
+  record.descriptor = static_cast<std::uint64_t>(report);
+  std::vector<std::string> words{line_of(record), program};
   words.insert(words.end(), arguments.begin(), arguments.end());
   return words;
+}
+
+std::vector<std::string> husk_arguments(const Computation& computation) {
+  return {line_of(record_of(computation, agent::kHusk)), "torpor-husk", "torpor-husk"};
 }
 
 bool is_managed(pid_t pid, const Computation& computation) {

@@ -30,6 +30,9 @@ std::vector<std::string> resident_arguments(const Computation& computation, int 
                                             const std::string& program,
                                             const std::vector<std::string>& arguments);
 
+// The words with which it is executed to become a husk (restart/init_husk.h).
+std::vector<std::string> husk_arguments(const Computation& computation);
+
 // Whether the process has a resident agent of this computation. True also for one that is about to
 // end, which has no program any more.
 bool is_managed(pid_t pid, const Computation& computation);

@@ -77,6 +77,9 @@ void end_thread() {
 
 std::int64_t make_room(std::uint64_t count) {
   ResidentProcess& process = resident().process;
+  if (process.stop != kRestartStop) {
+    raw_syscall(__NR_munmap, kRestartAddress, kRestartBytes);  // what a restart has left
+  }
   const std::int64_t room =
       raw_syscall(__NR_mmap, kRoomAddress, count * sizeof(ParkedThread), PROT_READ | PROT_WRITE,
                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, ~std::uint64_t{0}, 0);
@@ -151,7 +154,7 @@ std::int64_t collect_signals(std::uint64_t index, std::uint64_t leader, bool sha
 
 }  // namespace
 
-std::int64_t start_checkpoint_thread(bool with_descriptors) {
+std::int64_t start_checkpoint_thread(bool with_descriptors, void (*on_lost)(Context*)) {
   Context& context = resident().context;
   while (const std::uint32_t lives = load(&context.agent_lives)) {
     futex_wait(&context.agent_lives, lives, -1);
@@ -162,7 +165,8 @@ std::int64_t start_checkpoint_thread(bool with_descriptors) {
   context.undo_count = 0;
   context.probe_count = 0;
   context.snapshot_control = with_descriptors ? 0 : kWithoutDescriptors;
-  context.on_lost = reinterpret_cast<std::uint64_t>(abandon_stop);
+  context.on_lost = reinterpret_cast<std::uint64_t>(on_lost);
+  resident().speaks_as_program = 0;
   context.more_functions = reinterpret_cast<std::uint64_t>(resident_function);
   store(&context.agent_lives, 1);
   constexpr std::uint64_t kFlags = CLONE_VM | CLONE_FS | CLONE_SIGHAND | CLONE_THREAD |
@@ -180,6 +184,9 @@ std::int64_t start_checkpoint_thread(bool with_descriptors) {
 std::int64_t resident_function(Context* context, const Call& call) {
   switch (call.number) {
     case kMakeRoom: return make_room(call.args[0]);
+    case kSpeakAsProgram: resident().speaks_as_program = call.args[0]; return 0;
+    case kBecomeProgram: become_program(context, call);
+    case kArm: context->on_lost = reinterpret_cast<std::uint64_t>(abandon_stop); return 0;
     case kHandOver: hand_over(context, call.args[0]);
     case kCollectSignals: return collect_signals(call.args[0], call.args[1], call.args[2] != 0);
     case kEndStop: reply_last(context); end_stop();

@@ -1,7 +1,7 @@
 // The checkpoint thread: there only from the order to stop until the program runs again.
 #pragma once
 
-#include <cstdint>
+#include "agent/resident/resident.h"
 
 namespace torpor::agent {
 
@@ -14,7 +14,8 @@ std::int64_t take_signals(std::uint64_t set, std::uint64_t buffer, std::uint64_t
 
 // Starts it, with a table of descriptors of its own: empty but for its socket, or
 // (`with_descriptors`) with a copy of the program's. It connects to the supervisor and serves it.
-// Its tid, or -errno.
-std::int64_t start_checkpoint_thread(bool with_descriptors);
+// `on_lost` is called when it loses the supervisor. Its tid, or -errno.
+std::int64_t start_checkpoint_thread(bool with_descriptors,
+                                     void (*on_lost)(Context*) = abandon_stop);
 
 }  // namespace torpor::agent

@@ -31,6 +31,15 @@ void resident_restorer();       // what a handler of ours returns to
 // From the kernel's start of this program (`stack` as the kernel has left it): puts the program
 // that was asked for in place, and starts it.
 [[noreturn]] void resident_main(std::uint64_t* stack);
+// Calls function(argument), which never returns, on another stack.
+[[noreturn]] void go_to_stack(std::uint64_t end, void (*function)(void*), void* argument);
+// Makes the call with `mask` in force while it lasts; all signals are blocked before and after.
+// -EINTR if an order to stop interrupts it: then the kernel remembers how to restart it.
+std::int64_t call_once(const std::int64_t* number_and_arguments, const std::uint64_t* mask);
+extern const char call_once_end[];
+// From the handler of that order: to the end of call_once(), whose stack pointer is given, without
+// a sigreturn.
+[[noreturn]] void leave_call_once(std::uint64_t stack_pointer);
 
 // The handlers of our two signals, and how they begin.
 void on_trap(int signal, SignalInfo* info, Frame* frame);
@@ -78,8 +87,15 @@ void claim_memory();
 // can have been sent the order twice, so first it is none any more.
 void let_parked_threads_go();
 void give_order(ParkedThread& place, std::uint32_t order);
-std::int64_t resident_function(Context* context, const Call& call);
-[[noreturn]] void abandon_stop(Context* context);
+// Puts this thread beside those that are stopped: it waits for orders, and then goes on in `frame`,
+// by a return from its handler or from within.
+void park(Frame& frame);
+[[gnu::visibility("hidden")]] std::int64_t resident_function(Context* context, const Call& call);
+// husk.cpp
+[[noreturn]] void start_husk(const ExecRecord& record);
+[[noreturn]] void become_program(Context* context, const Call& call);
+std::int64_t set_up(const ExecRecord& record);
+[[noreturn, gnu::visibility("hidden")]] void abandon_stop(Context* context);
 
 // loader.cpp. Maps the program in `descriptor` and tells the kernel and the program's stack about
 // it. Where it begins, or -errno.

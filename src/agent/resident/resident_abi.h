@@ -44,6 +44,7 @@ inline constexpr std::size_t kRecordText = kRecordFields * 17 + 1;
 enum ResidentTask : std::uint64_t {
   kRun = 0,   // puts the filter in place, and executes the program of that name
   kLoad = 1,  // maps the program in `descriptor`
+  kHusk = 2,  // puts the filter in place, and serves as a husk (agent.h); `descriptor` is not used
 };
 
 // One of the two signals that are ours as the program sees it.
@@ -84,6 +85,11 @@ struct ParkedThread {
   // any handler does so, or only one without SA_RESTART.
   std::uint64_t behind_call;
   std::uint64_t any_handler_ends_it;
+  // Of a thread of a restart: its entry in ResidentThread is made anew, with `blocked`.
+  std::uint32_t is_new, blocked;
+  // For kCallAgain: its number and arguments.
+  std::int64_t call;
+  std::uint64_t arguments[6];
   // For kTakeSignals and kQueueSignals; `buffer` has room for `capacity` of 128 bytes each.
   std::uint64_t signals, buffer, capacity, target;
   std::int64_t result;
@@ -95,6 +101,8 @@ enum ThreadOrder : std::uint32_t {
   kSpawn = 2,         // start the checkpoint thread that has the program's descriptors
   kTakeSignals = 3,   // those in `signals` from the queue into `buffer`
   kQueueSignals = 4,  // `capacity` of them, for `target` or, if that is 0, the process
+  kCallAgain = 5,  // make `call` until an order to stop interrupts it, so that the kernel knows its
+                   // timeout: `result` is -EINTR then, else the call's own
 };
 enum HowToGoOn : std::uint32_t {
   kUnchanged = 0,
@@ -129,6 +137,7 @@ struct Resident {
   char executable[4096];              // what /proc/self/exe is to say
   std::uint64_t ids;                  // not 0: the pid table is in use
   std::uint64_t reads_signals;        // not 0: reads of signalfds are led in
+  std::uint64_t speaks_as_program;    // not 0: calls of messages are made as if by the program
   std::uint64_t handlers[65];  // of the program, which are called by way of handler_trampoline()
   alignas(4096) ResidentProcess process;
   alignas(4096) ResidentThread threads[kResidentThreads];
@@ -142,19 +151,34 @@ inline constexpr std::uint64_t kResidentBytes =
 enum ResidentFunction : std::int64_t {
   kMakeRoom =
       -100,  // (count): room for so many ParkedThreads; threads that wait for it go on parking
-  kHandOver = -101,  // (): ends this thread; a new one, born of a stopped thread, connects
+  kHandOver = -101,  // (index of a stopped thread): ends this thread; a new one, born of a stopped
+                     // thread, connects
   // (index, leader's index, shared): has that stopped thread write down its queued signals, or
   // those of the process, and the leader queue them again; whatever becomes of the supervisor. The
   // result is how many there are.
   kCollectSignals = -103,
   // (): lets the threads go, and ends.
   kEndStop = -102,
+  // (yes): from now on calls of messages and of threads that are built up are made as if by the
+  // program: with its ids, and its view of signals. In a husk from the start.
+  kSpeakAsProgram = -104,
+  // (stack's end, dead): of a husk. Its main thread becomes the program's (or ends, if that was
+  // dead) and parks on that stack, as all others that were built up do; a checkpoint thread
+  // connects.
+  kBecomeProgram = -105,
+  // (): from now on the threads go on if the supervisor is lost. Before, the process ends.
+  kArm = -106,
 };
 
 // An order to stop (rt_sigqueueinfo(2)): the computation's number stands where the sender's pid and
 // user would be, which tells it from anybody else's signal; the value is greater than that of all
 // earlier stops. One that comes late, when its stop is over, is none any more.
 inline constexpr int kOrderCode = -1;  // SI_QUEUE
+
+// The number of the stop in which the threads of a restart park, smaller than all others; and one
+// that only ends what kCallAgain has begun.
+inline constexpr std::uint64_t kRestartStop = 1;
+inline constexpr std::uint64_t kInterruptStop = 2;
 
 // The supervisor's socket in the abstract space: this, and the computation's number in hexadecimal.
 inline constexpr char kSocketPrefix[] = "torpor-";
@@ -163,8 +187,11 @@ inline constexpr char kProgramPrefix[] = "torpor-";
 
 // Everything of the resident agent lies within.
 inline constexpr std::uint64_t kRoomAddress = kResidentBase + 0x1000000;
-inline constexpr std::uint64_t kResidentSpan = 0x10000000;
+inline constexpr std::uint64_t kResidentSpan = 0x40000000;
 inline constexpr std::uint64_t kIdTableAddress = kResidentBase + 0x8000000;
+// Where a restart builds up threads; they leave it when they go on, and the next stop unmaps it.
+inline constexpr std::uint64_t kRestartAddress = kResidentBase + 0x10000000;
+inline constexpr std::uint64_t kRestartBytes = kResidentSpan - 0x10000000;
 // Its file: this, and the computation's number in hexadecimal.
 inline constexpr char kIdTablePrefix[] = "/dev/shm/torpor-ids-";
 

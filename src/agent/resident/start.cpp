@@ -23,6 +23,8 @@ bool read_record(const char* text, ExecRecord& record) {
   return *text == '\0';
 }
 
+}  // namespace
+
 std::int64_t set_up(const ExecRecord& record) {
   Resident& own = resident();
   own.magic = kResidentMagic;
@@ -35,6 +37,8 @@ std::int64_t set_up(const ExecRecord& record) {
   install_handlers();
   return map_ids(record);
 }
+
+namespace {
 
 // The whole state of a new program at once, its signal mask included: nothing may come in between.
 [[noreturn]] void start_program(std::uint64_t entry, const std::uint64_t* stack,
@@ -83,6 +87,7 @@ void resident_main(std::uint64_t* stack) {
   const std::uint64_t count = stack[0];
   ExecRecord record{};
   if (count <= kOwnArguments || !read_record(arguments[0], record)) end(kNotOurs);
+  if (record.task == kHusk) start_husk(record);
   if (record.task == kRun) run(record, arguments, arguments + count + 1);
   if (set_up(record) < 0) end(kNotOurs);
   const char* name = arguments[1];

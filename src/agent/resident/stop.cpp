@@ -76,6 +76,14 @@ void queue_signals(ParkedThread& place) {
   }
 }
 
+// The order to stop comes on our stack: nothing else may be told of one now, as it would be used.
+void call_again(ParkedThread& place) {
+  constexpr std::uint64_t kNoStack[3] = {0, kNoAlternateStack, 0};
+  raw_syscall(__NR_sigaltstack, address_of(&kNoStack[0]), 0);
+  const std::uint64_t mask = kAllSignals & ~bit_of(resident().record.stop_signal);
+  place.result = call_once(&place.call, &mask);
+}
+
 void follow_orders(ParkedThread& place) {
   for (;;) {
     const std::uint32_t order = load(&place.order);
@@ -86,6 +94,7 @@ void follow_orders(ParkedThread& place) {
         place.result = take_signals(place.signals, place.buffer, place.capacity);
         break;
       case kQueueSignals: queue_signals(place); break;
+      case kCallAgain: call_again(place); break;
       default: futex_wait(&place.order, order, -1); continue;
     }
     if (order == kSpawn && place.result < 0) let_parked_threads_go();
@@ -177,16 +186,43 @@ void go_on(Frame& frame, const ParkedThread* place) {
     how = kUnchanged;
   }
   if (how != kUnchanged) copy_bytes(registers, place->registers, sizeof(registers));
+  if (place != nullptr && place->is_new != 0) {
+    if (place->blocked != 0) this_thread().blocked = place->blocked;
+  }
   ResidentProcess& process = resident().process;
   __atomic_fetch_add(&process.ready_to_go, 1, __ATOMIC_SEQ_CST);
   futex_wake(&process.ready_to_go);
   await_end_of_agent();
   leave_handler();
   if (how == kChanged) put_into(frame, registers);
-  if (how == kRestarting) leave_by_hand(registers, frame.extended, &frame.signal_mask);
+  if (how != kRestarting) return;
+  raw_syscall(__NR_sigaltstack, address_of(&frame.stack[0]), 0);  // as sigreturn would
+  leave_by_hand(registers, frame.extended, &frame.signal_mask);
+}
+
+// The supervisor ends call_again(). What has not begun yet will be ended by the next try.
+void interrupt_call(const Frame& frame) {
+  const bool waited = frame.rip == address_of(&call_once_end[0]);
+  if (waited && static_cast<std::int64_t>(frame.rax) == -EINTR) leave_call_once(frame.rsp);
+}
+
+// A thread of a restart has sent itself the order, to have a frame of the kernel's make.
+void park_new(Frame& frame) {
+  __atomic_fetch_add(&resident().process.inside, 1, __ATOMIC_SEQ_CST);
+  park(frame);
 }
 
 }  // namespace
+
+void park(Frame& frame) {
+  const std::uint32_t index = __atomic_fetch_add(&resident().process.parked, 1, __ATOMIC_ACQ_REL);
+  ParkedThread* place = place_of(index);
+  if (place != nullptr) {
+    answer(*place, frame);
+    follow_orders(*place);
+  }
+  go_on(frame, place);
+}
 
 void on_stop(int signal, SignalInfo* info, Frame* frame) {
   Resident& own = resident();
@@ -196,6 +232,8 @@ void on_stop(int signal, SignalInfo* info, Frame* frame) {
     deliver_virtual(static_cast<std::uint64_t>(signal), info, frame);
     return;
   }
+  if (info->order.stop == kInterruptStop) return interrupt_call(*frame);
+  if (info->order.stop == kRestartStop) return park_new(*frame);
   // It is on its way; the order comes again.
   if (in_resident_text(frame->rip)) return leave_blocking_call(*frame, *info);
   if (!owns_memory()) return;  // it borrows this memory
@@ -205,13 +243,7 @@ void on_stop(int signal, SignalInfo* info, Frame* frame) {
     leave_handler();
     return;
   }
-  const std::uint32_t index = __atomic_fetch_add(&process.parked, 1, __ATOMIC_ACQ_REL);
-  ParkedThread* place = place_of(index);
-  if (place != nullptr) {
-    answer(*place, *frame);
-    follow_orders(*place);
-  }
-  go_on(*frame, place);
+  park(*frame);
 }
 
 // How many there were.

@@ -68,4 +68,56 @@ leave_by_hand:
     mov REGS_RAX(%rax), %rax
     iretq
 
+// go_to_stack(end, function, argument)
+    .globl go_to_stack
+go_to_stack:
+    mov %rdi, %rsp
+    and $-16, %rsp
+    xor %ebp, %ebp
+    mov %rdx, %rdi
+    call *%rsi
+    ud2
+
+// call_once(number and arguments, mask)
+    .globl call_once, call_once_end, leave_call_once
+call_once:
+    push %rbx
+    push %r12
+    mov %rdi, %rbx
+    mov $2, %edi                  // SIG_SETMASK
+    xor %edx, %edx
+    mov $8, %r10d
+    mov $14, %eax                 // rt_sigprocmask
+    syscall
+    mov (%rbx), %rax
+    mov 8(%rbx), %rdi
+    mov 16(%rbx), %rsi
+    mov 24(%rbx), %rdx
+    mov 32(%rbx), %r10
+    mov 40(%rbx), %r8
+    mov 48(%rbx), %r9
+    syscall
+call_once_end:
+    mov %rax, %r12
+    mov $2, %edi
+    lea no_signal(%rip), %rsi
+    xor %edx, %edx
+    mov $8, %r10d
+    mov $14, %eax
+    syscall
+1:  mov %r12, %rax
+    pop %r12
+    pop %rbx
+    ret
+// The handler has all signals blocked.
+leave_call_once:
+    mov %rdi, %rsp
+    mov $-4, %r12                 // EINTR
+    jmp 1b
+
+    .section .rodata
+    .balign 8
+no_signal:
+    .quad -1
+
     .section .note.GNU-stack, "", @progbits

@@ -1,0 +1,67 @@
+// The end of a restart in the wrapped mode: what Session::hold() and release() do where there is no
+// ptrace. Threads park as if they had been stopped from inside, and the agent stays.
+#include <signal.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cstring>
+#include <ranges>
+
+#include "base/error.h"
+#include "process/proc_stat.h"
+#include "process/remote_memory.h"
+#include "resource/regular_file.h"
+#include "restart/session.h"
+
+namespace torpor::restart {
+void Session::identify_by_table() {
+  wrapped::Computation computation = wrapped::new_computation(request_.stop_signal);
+  computation.has_ids = true;
+  result_.wrapped = computation;
+  result_.ids = std::make_shared<wrapped::IdTableFile>(computation);
+}
+
+// What the agent has to know of the program, and is not in a new husk.
+void Session::tell_resident(const Husk& husk) const {
+  const pid_t pid = husk.held.pid;
+  const base::RemotePtr area(agent::kResidentData);
+  std::string path = husk.model->layout().executable();
+  path.resize(std::min(path.size(), sizeof(agent::Resident::executable) - 1) + 1);
+  process::write_memory(pid, area + offsetof(agent::Resident, executable),
+                        std::as_bytes(std::span(path)));
+  bool no_new_privs = false;
+  for (const snapshot::Thread& thread : husk.model->threads()) {
+    no_new_privs = no_new_privs || thread.credentials().no_new_privs();
+  }
+  process::write_value<std::uint64_t>(
+      pid, area + offsetof(agent::Resident, record) + offsetof(agent::ExecRecord, no_new_privs),
+      no_new_privs ? 1 : 0);
+}
+
+void Session::hold_inside() {
+  wrapped::Listener listener(*result_.wrapped);
+  for (auto& [pid, husk] : tree_->husks()) {
+    if (husk.model->state() == snapshot::Process::ZOMBIE) continue;
+    tell_resident(husk);
+    built_.push_back(std::make_unique<BuiltProcess>(husk, *result_.wrapped, listener));
+  }
+  const agent::IdTable& ids = result_.ids->table();
+  for (const auto& built : built_) {
+    std::map<pid_t, pid_t> originals;
+    for (const pid_t tid : built->thread_ids()) {
+      originals[tid] = static_cast<pid_t>(agent::original_of(ids, static_cast<std::uint32_t>(tid)));
+    }
+    built->give_registers(originals, elapsed_ns(), result_.waits);
+    built->agent().call(SYS_munmap, {hole_->vdso_parking(), Hole::kParkingBytes},
+                        "unmap where the vdso was kept");
+  }
+}
+
+void Session::release_inside() {
+  for (const auto& built : built_) built->arm();
+  // From here on our death would only let all go on.
+  for (const auto& built : std::views::reverse(built_)) built->release();
+  built_.clear();
+}
+
+}  // namespace torpor::restart
