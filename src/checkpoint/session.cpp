@@ -65,10 +65,6 @@ void refuse_hidden_sharing(std::span<process::HeldProcess* const> processes) {
                     found.remedy);
 }
 
-pid_t innermost(const std::vector<pid_t>& ids, pid_t otherwise) {
-  return ids.empty() ? otherwise : ids.back();
-}
-
 }  // namespace
 
 Session::Session(const Request& request, base::Progress& progress)
@@ -183,8 +179,8 @@ void Session::capture_tree() {
     process.set_pid(member.held.seen_pid);
     const auto parent = seen.find(stat.ppid);
     process.set_parent(parent == seen.end() ? 0 : parent->second);
-    process.set_group(innermost(status.nspgid, stat.pgrp));
-    process.set_session(innermost(status.nssid, stat.session));
+    process.set_group(member.held.seen(stat.pgrp, status.nspgid));
+    process.set_session(member.held.seen(stat.session, status.nssid));
     process.set_exit_signal(stat.exit_signal);
     if (member.held.zombie) {
       process.set_state(snapshot::Process::ZOMBIE);

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "process/agent_client.h"
+#include "process/id_view.h"
 #include "process/resident_view.h"
 #include "process/stopped_thread.h"
 #include "process/stopped_tree.h"
@@ -27,10 +28,20 @@ struct HeldProcess {
   // What of it is ours all the time; null outside of the wrapped mode.
   const ResidentView* resident = nullptr;
 
+  // Where its ids are neither ours nor those of a pid namespace; else null.
+  const IdView* ids = nullptr;
+
   // As ptrace holds them; null where a signal stopped them, and in a husk.
   StoppedProcess* stopped = nullptr;
   // Null for a zombie, and in a dry pass.
   AgentClient* agent = nullptr;
+
+  // The id by which its program knows what we know by `ours`; `inwards` is what /proc says of that
+  // (Status::nspid and the like).
+  [[nodiscard]] pid_t seen(pid_t ours, const std::vector<pid_t>& inwards) const {
+    if (ids != nullptr) return ids->seen(ours);
+    return inwards.empty() ? ours : inwards.back();
+  }
 
   // The id by which /proc and process_vm_readv find its memory: a leader that has exited has none.
   [[nodiscard]] pid_t memory_pid() const {

@@ -32,21 +32,16 @@ std::uint64_t ResidentView::mask(std::uint64_t real, std::uint32_t blocked) cons
   return real;
 }
 
-SignalActionView ResidentView::action(int signal, const SignalActionView& real) const {
-  const auto number = static_cast<std::uint64_t>(signal);
-  const bool is_trap = signal == agent::kTrapSignal;
-  if (is_trap || number == head_.record.stop_signal) {
-    const agent::VirtualAction& own = head_.actions[is_trap ? 0 : 1];
-    return {own.handler, own.flags, own.restorer, own.mask};
-  }
-  SignalActionView seen = real;
-  seen.mask = mask(real.mask, head_.action_masks.at(number));
-  return seen;
-}
-
 bool has_resident_agent(pid_t pid) {
   const auto link = try_read_link(fmt::format("/proc/{}/exe", living_thread(pid)));
   return !link || link->starts_with(fmt::format("/memfd:{}", agent::kProgramPrefix));
+}
+
+std::uint32_t resident_filters(pid_t pid) {
+  if (!has_resident_agent(pid)) return 0;
+  constexpr std::uint64_t kField =
+      offsetof(agent::Resident, record) + offsetof(agent::ExecRecord, filters);
+  return static_cast<std::uint32_t>(read_value<std::uint64_t>(living_thread(pid), kArea + kField));
 }
 
 std::optional<agent::ResidentThread> read_resident_thread(pid_t pid, pid_t seen_tid) {

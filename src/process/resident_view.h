@@ -13,11 +13,6 @@
 
 namespace torpor::process {
 
-// As rt_sigaction(2) has it on x86-64.
-struct SignalActionView {
-  std::uint64_t handler = 0, flags = 0, restorer = 0, mask = 0;
-};
-
 class ResidentView {
  public:
   // Reads it from the memory of a stopped process. Throws Error internal if there is none.
@@ -25,10 +20,6 @@ class ResidentView {
 
   [[nodiscard]] const std::string& executable() const { return executable_; }
   [[nodiscard]] bool no_new_privs() const { return head_.record.no_new_privs != 0; }
-  // Of the seccomp filters in force, the first that our own kin do not have.
-  [[nodiscard]] static constexpr std::uint32_t filters() { return 1; }
-  // What the program has set, where the kernel was told something else.
-  [[nodiscard]] SignalActionView action(int signal, const SignalActionView& real) const;
   // The mask of a thread that has these of our signals blocked (ResidentThread::blocked).
   [[nodiscard]] std::uint64_t mask(std::uint64_t real, std::uint32_t blocked) const;
   [[nodiscard]] int stop_signal() const { return static_cast<int>(head_.record.stop_signal); }
@@ -50,6 +41,9 @@ class ResidentView {
 
 // Whether the process has one. True also of one that is ending, which has no program any more.
 bool has_resident_agent(pid_t pid);
+
+// How many of the seccomp filters in force there are its agent's; 0 without one.
+std::uint32_t resident_filters(pid_t pid);
 
 // What the agent has noted of a thread that has made a wrapped call.
 std::optional<agent::ResidentThread> read_resident_thread(pid_t pid, pid_t seen_tid);

@@ -46,10 +46,7 @@ bool same(const Filters& a, const Filters& b) {
 
 }  // namespace
 
-std::uint32_t filters_around(pid_t pid) {
-  const bool resident = process::has_resident_agent(pid);
-  return own_filters() + (resident ? process::ResidentView::filters() : 0);
-}
+std::uint32_t filters_around(pid_t pid) { return own_filters() + process::resident_filters(pid); }
 
 std::uint32_t own_filters() { return process::read_status(::getpid()).seccomp_filters; }
 

@@ -17,7 +17,10 @@ constexpr std::size_t kMaskBytes = 8;
 constexpr unsigned kAutoDisarm = 1U << 31;  // SS_AUTODISARM
 constexpr std::size_t kInfoBytes = 128;
 
-using KernelAction = process::SignalActionView;
+// As rt_sigaction(2) has it on x86-64.
+struct KernelAction {
+  std::uint64_t handler = 0, flags = 0, restorer = 0, mask = 0;
+};
 
 bool can_be_handled(int signal) { return signal != SIGKILL && signal != SIGSTOP; }
 
@@ -32,8 +35,7 @@ void capture_actions(process::HeldProcess& held, snapshot::Process& process) {
   batch.run_and_fetch();
   for (int signal = 1; signal <= kSignals; ++signal) {
     const auto offset = static_cast<std::uint64_t>(signal - 1) * sizeof(KernelAction);
-    auto action = batch.fetched_value<KernelAction>(room + offset);
-    if (held.resident != nullptr) action = held.resident->action(signal, action);
+    const auto action = batch.fetched_value<KernelAction>(room + offset);
     snapshot::SignalAction& saved = *process.add_actions();
     saved.set_handler(action.handler);
     saved.set_flags(action.flags);

@@ -43,12 +43,11 @@ dev_t controlling_terminal(const process::Stat& stat) {
 }
 
 // A group or session of the computation as its processes see it; 0: none of theirs.
-template <typename Matches>
-int seen_id(const CaptureState& state, std::vector<pid_t> process::Status::*ids, Matches matches) {
+int seen_id(const CaptureState& state, std::vector<pid_t> process::Status::*inwards,
+            pid_t process::Stat::*id, pid_t wanted) {
   for (const auto& [pid, held] : state.processes) {
-    if (held->agent == nullptr || !matches(process::read_stat(pid))) continue;
-    const process::Status status = process::read_status(pid);
-    if (!(status.*ids).empty()) return (status.*ids).back();
+    if (held->agent == nullptr || process::read_stat(pid).*id != wanted) continue;
+    return held->seen(wanted, process::read_status(pid).*inwards);
   }
   return 0;
 }
@@ -63,12 +62,10 @@ void capture_session(dev_t device, const CaptureState& state, snapshot::Terminal
     const process::Stat stat = process::read_stat(pid);
     if (controlling_terminal(stat) != device) continue;
     terminal.set_foreground_group(
-        seen_id(state, &process::Status::nspgid,
-                [&stat](const process::Stat& s) { return s.pgrp == stat.tpgid; }));
+        seen_id(state, &process::Status::nspgid, &process::Stat::pgrp, stat.tpgid));
     if (!is_led_from_inside(state, stat.session)) return;
-    terminal.set_session(seen_id(state, &process::Status::nssid, [&stat](const process::Stat& s) {
-      return s.session == stat.session;
-    }));
+    terminal.set_session(
+        seen_id(state, &process::Status::nssid, &process::Stat::session, stat.session));
     return;
   }
 }

@@ -22,9 +22,8 @@ void put_registers(const process::StoppedThread& stopped, snapshot::Thread& thre
 
 }  // namespace
 
-pid_t seen_tid(pid_t pid, pid_t tid) {
-  const process::Status status = process::read_status(pid, tid);
-  return status.nspid.empty() ? tid : status.nspid.back();
+pid_t seen_tid(const process::HeldProcess& held, pid_t tid) {
+  return held.seen(tid, process::read_status(held.pid, tid).nspid);
 }
 
 void capture_threads(const process::HeldProcess& held, snapshot::Process& process) {
@@ -33,10 +32,10 @@ void capture_threads(const process::HeldProcess& held, snapshot::Process& proces
     leader.set_tid(held.seen_pid);
     leader.set_dead(true);
   }
-  const bool same_ids = held.pid == held.seen_pid;
+  const bool same_ids = held.ids == nullptr && held.pid == held.seen_pid;
   for (const process::StoppedThread* stopped : held.threads) {
     snapshot::Thread& thread = *process.add_threads();
-    thread.set_tid(same_ids ? stopped->tid() : seen_tid(held.pid, stopped->tid()));
+    thread.set_tid(same_ids ? stopped->tid() : seen_tid(held, stopped->tid()));
     put_registers(*stopped, thread);
   }
 }

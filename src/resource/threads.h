@@ -16,7 +16,7 @@ void capture_threads(const process::HeldProcess& held, snapshot::Process& proces
 // call again by itself when the thread goes on.
 void restore_registers(process::Tracee& thread, const snapshot::Thread& saved);
 
-// The thread's id as its own pid namespace has it.
-pid_t seen_tid(pid_t pid, pid_t tid);
+// The thread's id as its program knows it.
+pid_t seen_tid(const process::HeldProcess& held, pid_t tid);
 
 }  // namespace torpor::resource

@@ -198,6 +198,9 @@ void Session::describe() {
   for (auto& [pid, husk] : tree_->husks()) {
     if (!lives(husk)) continue;
     clear_descriptor_table(husk);
+    if (is_wrapped() && has_signal_fd(husk)) {
+      husk.agent->call(agent::kLeadReadsIn, {}, "lead reads of signalfds in");
+    }
     resource::give_descriptors(state_, husk.held, *husk.model);
   }
 }

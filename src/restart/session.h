@@ -52,6 +52,7 @@ class Session {
   // session_inside.cpp
   [[nodiscard]] bool is_wrapped() const { return result_.wrapped.has_value(); }
   void identify_by_table();
+  [[nodiscard]] bool has_signal_fd(const Husk& husk) const;
   void tell_resident(const Husk& husk) const;
   void hold_inside();
   void release_inside();

@@ -6,6 +6,7 @@
 
 #include <cstring>
 #include <ranges>
+#include <set>
 
 #include "base/error.h"
 #include "process/proc_stat.h"
@@ -15,10 +16,19 @@
 
 namespace torpor::restart {
 void Session::identify_by_table() {
-  wrapped::Computation computation = wrapped::new_computation(request_.stop_signal);
-  computation.has_ids = true;
-  result_.wrapped = computation;
-  result_.ids = std::make_shared<wrapped::IdTableFile>(computation);
+  result_.wrapped = wrapped::new_computation(request_.stop_signal);
+  result_.ids = std::make_shared<wrapped::IdTableFile>(*result_.wrapped);
+  result_.wrapped->ids = result_.ids.get();
+}
+
+bool Session::has_signal_fd(const Husk& husk) const {
+  std::set<std::uint64_t> open;
+  for (const snapshot::Descriptor& descriptor : husk.model->descriptors()) {
+    open.insert(descriptor.open_file());
+  }
+  return std::ranges::any_of(model().open_files(), [&open](const snapshot::OpenFile& file) {
+    return file.has_signal() && open.contains(file.id());
+  });
 }
 
 // What the agent has to know of the program, and is not in a new husk.
@@ -45,11 +55,10 @@ void Session::hold_inside() {
     tell_resident(husk);
     built_.push_back(std::make_unique<BuiltProcess>(husk, *result_.wrapped, listener));
   }
-  const agent::IdTable& ids = result_.ids->table();
   for (const auto& built : built_) {
     std::map<pid_t, pid_t> originals;
     for (const pid_t tid : built->thread_ids()) {
-      originals[tid] = static_cast<pid_t>(agent::original_of(ids, static_cast<std::uint32_t>(tid)));
+      originals[tid] = result_.ids->seen(tid);
     }
     built->give_registers(originals, elapsed_ns(), result_.waits);
     built->agent().call(SYS_munmap, {hole_->vdso_parking(), Hole::kParkingBytes},

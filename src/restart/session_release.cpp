@@ -130,7 +130,7 @@ void Session::hold_process(process::StoppedProcess& stopped, Husk& husk) {
   for (process::Tracee& tracee : stopped.threads) {
     const pid_t seen = stopped.pid == husk.held.seen_pid
                            ? tracee.tid()
-                           : resource::seen_tid(stopped.pid, tracee.tid());
+                           : resource::seen_tid(husk.held, tracee.tid());
     const auto saved = threads.find(seen);
     if (saved == threads.end()) {
       throw base::Error(base::ErrorCode::internal,

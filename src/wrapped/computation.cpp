@@ -26,7 +26,9 @@ agent::ExecRecord record_of(const Computation& computation, agent::ResidentTask 
           .stop_signal = static_cast<std::uint64_t>(computation.stop_signal),
           .computation = computation.number,
           .no_new_privs = process::read_status(::getpid()).no_new_privs ? 1U : 0U,
-          .ids = computation.has_ids ? 1U : 0U};
+          .ids = computation.ids != nullptr ? 1U : 0U,
+          .filters = 0,
+          .reads_signals = 0};
 }
 
 std::string line_of(const agent::ExecRecord& record) {

@@ -12,10 +12,12 @@
 
 namespace torpor::wrapped {
 
+class IdTableFile;
+
 struct Computation {
-  std::uint64_t number = 0;  // random
-  int stop_signal = 0;       // that the program does not use
-  bool has_ids = false;      // there is a pid table (IdTableFile)
+  std::uint64_t number = 0;          // random
+  int stop_signal = 0;               // that the program does not use
+  const IdTableFile* ids = nullptr;  // if there is a pid table; must stay as long as this
 };
 
 // One with a new number.

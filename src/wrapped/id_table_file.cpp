@@ -44,12 +44,16 @@ IdTableFile::~IdTableFile() {
   ::unlink(path_.c_str());
 }
 
+pid_t IdTableFile::seen(pid_t ours) const {
+  return static_cast<pid_t>(agent::original_of(*table_, static_cast<std::uint32_t>(ours)));
+}
+
 std::unique_ptr<IdTableFile> table_for_tests(std::optional<Computation>& computation) {
 #ifdef TORPOR_FAULT_POINTS
   const char* apart = std::getenv("TORPOR_IDS");
   if (computation && apart != nullptr) {
-    computation->has_ids = true;
     auto file = std::make_unique<IdTableFile>(*computation);
+    computation->ids = file.get();
     file->table().limit = agent::kIdLimit;
     file->table().apart = static_cast<std::uint32_t>(std::strtoul(apart, nullptr, 10));
     return file;

@@ -6,19 +6,21 @@
 #include <string>
 
 #include "agent/resident/id_table.h"
+#include "process/id_view.h"
 #include "wrapped/computation.h"
 
 namespace torpor::wrapped {
 
 // Makes the file, which is removed with the object: processes that have it mapped keep it.
-class IdTableFile {
+class IdTableFile final : public process::IdView {
  public:
   explicit IdTableFile(const Computation& computation);
-  ~IdTableFile();
+  ~IdTableFile() override;
   IdTableFile(const IdTableFile&) = delete;
   IdTableFile& operator=(const IdTableFile&) = delete;
 
-  agent::IdTable& table() { return *table_; }
+  [[nodiscard]] agent::IdTable& table() const { return *table_; }
+  [[nodiscard]] pid_t seen(pid_t ours) const override;
 
  private:
   std::string path_;

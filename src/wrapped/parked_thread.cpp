@@ -8,6 +8,7 @@
 #include <cstring>
 #include <span>
 
+#include "agent/resident/id_structs.h"
 #include "base/error.h"
 #include "process/extended_registers.h"
 #include "process/proc_stat.h"
@@ -159,6 +160,11 @@ std::vector<siginfo_t> ParkedThread::pending_signals(bool shared) const {
   std::vector<siginfo_t> queued(static_cast<std::size_t>(count));
   process::read_memory(tid_, base::RemotePtr(buffer), std::as_writable_bytes(std::span(queued)));
   agent_->call(SYS_munmap, {buffer, bytes}, "unmap what was for queued signals");
+  if (ids_ != nullptr) {
+    for (siginfo_t& info : queued) {
+      agent::translate_info(ids_->table(), agent::Way::kToProgram, &info);
+    }
+  }
   return queued;
 }
 

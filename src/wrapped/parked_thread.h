@@ -10,6 +10,7 @@
 #include "process/resident_view.h"
 #include "process/stopped_thread.h"
 #include "wrapped/frame_registers.h"
+#include "wrapped/id_table_file.h"
 
 namespace torpor::wrapped {
 
@@ -33,9 +34,10 @@ class ParkedThread final : public process::StoppedThread {
   [[nodiscard]] process::SeccompProgram seccomp_filter(std::uint32_t index) const override;
 
   // Through which it is told what to do, and the leader, if it lives. Before pending_signals().
-  void set_agent(process::AgentClient& agent, const ParkedThread& leader) {
+  void set_agent(process::AgentClient& agent, const ParkedThread& leader, const IdTableFile* ids) {
     agent_ = &agent;
     leader_ = leader.index_;
+    ids_ = ids;
   }
   [[nodiscard]] base::RemotePtr scratch() const override;
   [[nodiscard]] const agent::ThreadAnswers& answers() const { return answers_; }
@@ -50,6 +52,7 @@ class ParkedThread final : public process::StoppedThread {
   std::uint64_t leader_ = 0;
   std::uint64_t our_signals_;
   process::AgentClient* agent_ = nullptr;
+  const IdTableFile* ids_ = nullptr;
   std::uint64_t frame_address_;
   agent::ThreadAnswers answers_;
   agent::Frame frame_{};

@@ -38,11 +38,11 @@ bool ends_now(pid_t pid) {
   return false;
 }
 
-process::HeldProcess held_zombie(pid_t pid) {
+process::HeldProcess held_zombie(pid_t pid, const process::IdView* ids) {
   process::HeldProcess held;
-  const std::vector<pid_t> ids = process::read_status(pid).nspid;
   held.pid = pid;
-  held.seen_pid = ids.empty() ? pid : ids.back();
+  held.ids = ids;
+  held.seen_pid = held.seen(pid, process::read_status(pid).nspid);
   held.zombie = true;
   return held;
 }
@@ -152,7 +152,7 @@ void QuiescedTree::hold_all(const std::vector<pid_t>& members) {
     if (living != stopping_.end()) {
       held_.push_back(living->second->held());
     } else if (zombies_.contains(pid)) {
-      held_.push_back(held_zombie(pid));
+      held_.push_back(held_zombie(pid, computation_.ids));
     }
   }
 }

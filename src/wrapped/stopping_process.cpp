@@ -188,6 +188,7 @@ void StoppingProcess::hand_over() {
                       fmt::format("process {}: its checkpoint thread does not come back", pid_));
   }
   take(std::move(*connection));
+  client_->call(agent::kSpeakAsProgram, {1}, "make calls as the program does");
   view_.emplace(process::living_thread(pid_));
   const base::RemotePtr room(agent::kRoomAddress);
   leader_dead_ = has_left(pid_, pid_);
@@ -200,14 +201,16 @@ void StoppingProcess::hand_over() {
   std::ranges::sort(parked_, {}, [this](const auto& thread) {
     return std::pair(thread->tid() != pid_, thread->tid());
   });
-  for (const auto& thread : parked_) thread->set_agent(*client_, *parked_.front());
+  for (const auto& thread : parked_) {
+    thread->set_agent(*client_, *parked_.front(), computation_.ids);
+  }
 }
 
 process::HeldProcess StoppingProcess::held() {
   process::HeldProcess held;
   held.pid = pid_;
-  const std::vector<pid_t> ids = process::read_status(pid_).nspid;
-  held.seen_pid = ids.empty() ? pid_ : ids.back();
+  held.ids = computation_.ids;
+  held.seen_pid = held.seen(pid_, process::read_status(pid_).nspid);
   held.leader_dead = leader_dead_;
   held.agent = &*client_;
   held.resident = &*view_;

@@ -52,8 +52,7 @@ void lead_program(void* dead) {
 void start_husk(const ExecRecord& record) {
   raw_syscall(__NR_rt_sigprocmask, 2 /* SIG_SETMASK */, address_of(&kAllSignals), 0, 8);
   std::int64_t error = set_up(record);
-  if (error >= 0) error = install_filter();
-  if (error >= 0 && has_ids()) error = install_id_filter();
+  if (error >= 0) error = install_filters();
   if (error < 0) end_husk();
   Resident& own = resident();
   own.speaks_as_program = 1;

@@ -64,6 +64,9 @@ std::int64_t wrap_prctl(Trap& trap);
 std::int64_t wrap_link(Trap& trap);
 std::int64_t wrap_sequences(Trap& trap);
 
+// wrap_signals.cpp: once the program has a signalfd, and a table of ids.
+void lead_reads_in();
+
 // signal_state.cpp: how the program sees the two signals that are ours.
 std::uint64_t our_signals();                     // as a set
 std::uint32_t blocked_bits(std::uint64_t mask);  // which of them are in the set
@@ -94,7 +97,9 @@ void park(Frame& frame);
 // husk.cpp
 [[noreturn]] void start_husk(const ExecRecord& record);
 [[noreturn]] void become_program(Context* context, const Call& call);
+// start.cpp: what every process of a computation begins with; and what its first one does.
 std::int64_t set_up(const ExecRecord& record);
+std::int64_t install_filters();
 [[noreturn, gnu::visibility("hidden")]] void abandon_stop(Context* context);
 
 // loader.cpp. Maps the program in `descriptor` and tells the kernel and the program's stack about

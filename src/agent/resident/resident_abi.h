@@ -34,9 +34,11 @@ struct ExecRecord {
   std::uint64_t signal_mask;  // with which the program starts, as it sees it
   std::uint64_t ignored;      // signals of ours that the program ignores
   std::uint64_t stop_signal;
-  std::uint64_t computation;   // a random number that tells it from all others
-  std::uint64_t no_new_privs;  // as the program sees it
-  std::uint64_t ids;           // not 0: there is a pid table (id_table.h)
+  std::uint64_t computation;    // a random number that tells it from all others
+  std::uint64_t no_new_privs;   // as the program sees it
+  std::uint64_t ids;            // not 0: there is a pid table (id_table.h)
+  std::uint64_t filters;        // seccomp filters of ours that are in force
+  std::uint64_t reads_signals;  // not 0: among them the one that leads reads of signalfds in
 };
 inline constexpr std::size_t kRecordFields = sizeof(ExecRecord) / sizeof(std::uint64_t);
 inline constexpr std::size_t kRecordText = kRecordFields * 17 + 1;
@@ -136,7 +138,6 @@ struct Resident {
   std::uint8_t pending_info[2][128];  // siginfo_t
   char executable[4096];              // what /proc/self/exe is to say
   std::uint64_t ids;                  // not 0: the pid table is in use
-  std::uint64_t reads_signals;        // not 0: reads of signalfds are led in
   std::uint64_t speaks_as_program;    // not 0: calls of messages are made as if by the program
   std::uint64_t handlers[65];  // of the program, which are called by way of handler_trampoline()
   alignas(4096) ResidentProcess process;
@@ -166,6 +167,8 @@ enum ResidentFunction : std::int64_t {
   // dead) and parks on that stack, as all others that were built up do; a checkpoint thread
   // connects.
   kBecomeProgram = -105,
+  // (): reads of signalfds are led in from now on.
+  kLeadReadsIn = -107,
   // (): from now on the threads go on if the supervisor is lost. Before, the process ends.
   kArm = -106,
 };

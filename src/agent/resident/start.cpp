@@ -38,6 +38,13 @@ std::int64_t set_up(const ExecRecord& record) {
   return map_ids(record);
 }
 
+std::int64_t install_filters() {
+  std::int64_t error = install_filter();
+  if (error >= 0 && has_ids()) error = install_id_filter();
+  resident().record.filters = has_ids() ? 2 : 1;
+  return error;
+}
+
 namespace {
 
 // The whole state of a new program at once, its signal mask included: nothing may come in between.
@@ -67,8 +74,7 @@ namespace {
   raw_syscall(__NR_fcntl, record.descriptor, F_SETFD, kCloseOnExec);
   std::int64_t error = set_up(record);
   if (error >= 0) enter_own_ids(record);
-  if (error >= 0) error = install_filter();
-  if (error >= 0 && has_ids()) error = install_id_filter();
+  if (error >= 0) error = install_filters();
   if (error >= 0) {
     const Trap none{__NR_execve, {}, nullptr};
     error = execute(none, static_cast<std::uint64_t>(AT_FDCWD), arguments[1],

@@ -74,12 +74,6 @@ void show_own(KernelAction& action, std::uint64_t handler) {
   }
 }
 
-// Reading is not led in before there is a need.
-void lead_reads_in() {
-  if (!has_ids() || resident().reads_signals != 0) return;
-  if (install_read_filter() >= 0) resident().reads_signals = 1;
-}
-
 std::int64_t wrap_action(const Trap& trap) {
   const auto [signal, act, old, size] = first_four(trap);
   const bool valid = signal >= 1 && signal < kNoSignal && size == kSetBytes;
@@ -183,6 +177,14 @@ std::int64_t wrap_signalfd(const Trap& trap) {
 }
 
 }  // namespace
+
+// Reading is not led in before there is a need.
+void lead_reads_in() {
+  ExecRecord& record = resident().record;
+  if (!has_ids() || record.reads_signals != 0 || install_read_filter() < 0) return;
+  record.reads_signals = 1;
+  ++record.filters;
+}
 
 std::int64_t wrap_signal_call(Trap& trap) {
   constexpr std::int64_t kEpollPwait2 = 441;
