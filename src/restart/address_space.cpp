@@ -195,33 +195,36 @@ prctl_mm_map layout_of(const snapshot::MemoryLayout& layout) {
   return map;
 }
 
-// prctl(2) PR_SET_MM_MAP. The program's path needs privilege in the user namespace; without it
-// /proc/PID/exe names the husk.
+// prctl(2) PR_SET_MM_MAP.
+bool set_map(process::AgentClient& agent, const snapshot::MemoryLayout& layout, std::int64_t exe) {
+  process::Batch batch(agent);
+  prctl_mm_map map = layout_of(layout);
+  map.auxv =
+      reinterpret_cast<__u64*>(batch.data(std::as_bytes(std::span(layout.auxv()))).address());
+  if (exe >= 0) map.exe_fd = static_cast<std::uint32_t>(exe);
+  const auto call =
+      batch.try_call(SYS_prctl, {PR_SET_MM, PR_SET_MM_MAP, batch.value(map), sizeof(map), 0});
+  batch.run();
+  if (batch.result(call) < 0 && exe < 0) {
+    base::throw_errno(static_cast<int>(-batch.result(call)),
+                      fmt::format("process {}: cannot set the memory layout", agent.pid()));
+  }
+  return batch.result(call) >= 0;
+}
+
+// The program's path needs privilege in the user namespace; without it /proc/PID/exe names the
+// husk.
 void set_layout(process::AgentClient& agent, const snapshot::MemoryLayout& layout,
                 std::vector<std::string>& warnings) {
   process::Batch open(agent);
   open.try_call(SYS_openat, {AT_FDCWD, open.text(layout.executable()), O_RDONLY | O_CLOEXEC, 0});
   open.run();
   const std::int64_t exe = open.result(0);
-  process::Batch batch(agent);
-  prctl_mm_map map = layout_of(layout);
-  map.auxv =
-      reinterpret_cast<__u64*>(batch.data(std::as_bytes(std::span(layout.auxv()))).address());
-  if (exe >= 0) map.exe_fd = static_cast<std::uint32_t>(exe);
-  const auto with_exe =
-      batch.try_call(SYS_prctl, {PR_SET_MM, PR_SET_MM_MAP, batch.value(map), sizeof(map), 0});
-  map.exe_fd = ~0U;
-  const auto without_exe =
-      batch.try_call(SYS_prctl, {PR_SET_MM, PR_SET_MM_MAP, batch.value(map), sizeof(map), 0});
-  if (exe >= 0) batch.call(SYS_close, {exe}, "close");
-  batch.run();
-  if (batch.result(without_exe) < 0) {
-    base::throw_errno(static_cast<int>(-batch.result(without_exe)),
-                      fmt::format("process {}: cannot set the memory layout", agent.pid()));
-  }
-  if (exe < 0 || batch.result(with_exe) < 0) {
-    warnings.push_back(fmt::format("/proc/PID/exe will not name {}", layout.executable()));
-  }
+  const bool with_exe = exe >= 0 && set_map(agent, layout, exe);
+  if (exe >= 0) agent.call(SYS_close, {exe}, "close");
+  if (with_exe) return;
+  set_map(agent, layout, -1);
+  warnings.push_back(fmt::format("/proc/PID/exe will not name {}", layout.executable()));
 }
 
 }  // namespace
@@ -255,7 +258,7 @@ void load_pages(process::HeldProcess& husk, const snapshot::Process& process,
                     [&memory](const image::PageBatch& batch) { put_pages(memory, batch); });
 }
 
-void finish_areas(process::HeldProcess& husk, const snapshot::Process& process,
+void finish_areas(process::HeldProcess& husk, const snapshot::Process& process, bool keeps_program,
                   std::vector<std::string>& warnings) {
   BatchRunner runner(*husk.agent);
   for (const Area& area : process.areas()) {
@@ -267,7 +270,11 @@ void finish_areas(process::HeldProcess& husk, const snapshot::Process& process,
     finish_area(runner, area);
   }
   runner.flush();
-  set_layout(*husk.agent, process.layout(), warnings);
+  if (keeps_program) {
+    set_map(*husk.agent, process.layout(), -1);
+  } else {
+    set_layout(*husk.agent, process.layout(), warnings);
+  }
 }
 
 void seal_areas(process::HeldProcess& husk, const snapshot::Process& process) {

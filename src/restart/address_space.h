@@ -24,8 +24,9 @@ void load_pages(process::HeldProcess& husk, const snapshot::Process& process,
                 unsigned workers);
 
 // Final protections, advice, locks, guards, and the layout that /proc shows (brk, stack, exe ...).
-// `warnings`: what this host did not allow and the program will hardly notice.
-void finish_areas(process::HeldProcess& husk, const snapshot::Process& process,
+// `keeps_program`: /proc/PID/exe must stay as it is. `warnings`: what this host did not allow and
+// the program will hardly notice.
+void finish_areas(process::HeldProcess& husk, const snapshot::Process& process, bool keeps_program,
                   std::vector<std::string>& warnings);
 
 // Seals areas (mseal, Linux 6.10): nothing can be changed afterwards.

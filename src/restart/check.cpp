@@ -143,9 +143,15 @@ std::uint64_t all_capabilities() {
   return (std::uint64_t{2} << last) - 1;
 }
 
-// Who a husk of ours will be: in a user namespace of its own if we are not root.
-resource::PresentCredentials future_credentials(const snapshot::Computation& model) {
-  if (::geteuid() == 0) return resource::present_credentials(::getpid());
+// Who a husk of ours will be: in a user namespace of its own if we are not root and there is one.
+resource::PresentCredentials future_credentials(const snapshot::Computation& model,
+                                                Identity identity) {
+  if (::geteuid() == 0 || identity == Identity::table) {
+    resource::PresentCredentials present = resource::present_credentials(::getpid());
+    // The program sees its own (docs/wrapped-mode.md).
+    if (identity == Identity::table) present.credentials.set_no_new_privs(false);
+    return present;
+  }
   resource::PresentCredentials future;
   future.ids =
       resource::IdTranslation({{model.uid(), ::geteuid(), 1}}, {{model.gid(), ::getegid(), 1}});
@@ -159,11 +165,17 @@ resource::PresentCredentials future_credentials(const snapshot::Computation& mod
   return future;
 }
 
-void check_processes(const snapshot::Computation& model, std::vector<Finding>& findings) {
-  const resource::PresentCredentials future = future_credentials(model);
+void check_processes(const snapshot::Computation& model, Identity identity,
+                     std::vector<Finding>& findings) {
+  const resource::PresentCredentials future = future_credentials(model, identity);
   std::vector<resource::Obstacle> obstacles;
   for (const snapshot::Process& process : model.processes()) {
     resource::check_restore(process, future, obstacles);
+    if (identity == Identity::table && !process.seccomp_filters().empty()) {
+      findings.push_back({true, fmt::format("process {}, seccomp", process.pid()),
+                          "filters of its own would apply to the resident agent too",
+                          "restart where ptrace and namespaces are allowed"});
+    }
   }
   for (const resource::Obstacle& found : obstacles) {
     findings.push_back({found.fatal, fmt::format("process {}, {}", found.pid, found.what),
@@ -192,7 +204,7 @@ std::vector<Finding> check(const Request& request) {
   if (request.identity == Identity::host) check_identity(model, findings);
   check_mapped_files(model, request.accept_changed_files, findings);
   check_vdso(model, findings);
-  check_processes(model, findings);
+  check_processes(model, chosen_identity(request.identity), findings);
   resource::RestoreState state;
   state.model = &model;
   state.accept_changed_files = request.accept_changed_files;

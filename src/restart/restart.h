@@ -54,6 +54,10 @@ struct Restarted {
 // and the image is untouched.
 Restarted run(const Request& request, base::Progress& progress);
 
+// What `wanted` comes to on this host: where nobody may be traced, automatic is the table. Where it
+// stays automatic it becomes the table when namespaces turn out not to be had.
+Identity chosen_identity(Identity wanted);
+
 struct Finding {
   bool fatal = true;
   std::string what;

@@ -153,7 +153,7 @@ void Session::load() {
     map_areas(husk.held, *husk.model, table, state_, parked_);
     load_pages(husk.held, *husk.model, *image_, std::move(table), progress_, workers);
     std::vector<std::string> warnings;
-    finish_areas(husk.held, *husk.model, warnings);
+    finish_areas(husk.held, *husk.model, is_wrapped(), warnings);
     const std::lock_guard lock(warnings_lock);
     std::ranges::move(warnings, std::back_inserter(result_.warnings));
   });

@@ -41,6 +41,8 @@ class Session {
   void hold();          // 10 every thread stopped, with its registers; the agents gone
   Restarted release();  // 11 everything goes on
 
+  // This host refuses the namespaces that were wanted; nothing has been built.
+  [[nodiscard]] bool lacks_namespaces() const { return !init_ && !is_wrapped(); }
   // It was our choice to do without a pid namespace, and another restart can make one.
   [[nodiscard]] bool may_take_namespace() const {
     return request_.identity == Identity::automatic && !own_pid_namespace_ && !released_;

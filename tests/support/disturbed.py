@@ -129,6 +129,8 @@ class DisturbedTest(TorporTest):
     options: list[str] = []   # further arguments of it
     launch_options: list[str] = []  # of torpor launch
     environment_letter = ""         # in which it is launched (environment.c), if any
+    restart_options: list[str] = []  # of torpor restart
+    restart_environment = ""         # in which it is restarted, if any
     only_as_user = False            # where root would go the same way
 
     @classmethod
@@ -238,8 +240,11 @@ class DisturbedTest(TorporTest):
     def restart(self, *words: str) -> subprocess.Popen:
         """Starts to bring the program back, in the foreground."""
         with open(self.words_file, "ab") as err:
-            process = self.start(self.torpor_command("restart", "it", *words),
-                                 stdout=subprocess.DEVNULL, stderr=err)
+            letter = self.restart_environment
+            around = self.environment_command(letter) if letter else []
+            command = self.user_command(*around, self.torpor_path, "restart", "it",
+                                        *self.restart_options, *words)
+            process = self.start(command, stdout=subprocess.DEVNULL, stderr=err)
         self.wait_for_computation(process)
         return process
 
