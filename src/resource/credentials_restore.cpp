@@ -106,6 +106,9 @@ bool may_set_bits(const Credentials& present) {
   return (present.cap_effective() & bit(CAP_SETPCAP)) != 0;
 }
 
+// The one of the securebits that needs no privilege, by a call of its own.
+constexpr std::uint32_t kForEverybody = issecure_mask(SECURE_KEEP_CAPS);
+
 void set_securebits(process::CallList& calls, std::uint32_t bits) {
   calls.call(SYS_prctl, {PR_SET_SECUREBITS, bits, 0, 0, 0}, "set its securebits");
 }
@@ -185,7 +188,7 @@ std::string credentials_obstacle(const snapshot::Credentials& wanted,
     return fmt::format("its supplementary groups were {}, and the restart has to keep {}",
                        group_list(wanted), group_list(have));
   }
-  if (!may_set_bits(have) && wanted.securebits() != 0) {
+  if (!may_set_bits(have) && (wanted.securebits() & ~kForEverybody) != 0) {
     return fmt::format("its securebits {:#x} cannot be set here", wanted.securebits());
   }
   if (!may_set_bits(have) && (have.cap_bounding() & ~wanted.cap_bounding()) != 0) {
@@ -211,7 +214,11 @@ void restore_credentials(process::CallList& calls, const snapshot::Credentials& 
   set_ids(calls, wanted, have);
   set_ambient(calls, wanted, have);
   drop_bounding(calls, wanted, have);
-  if (may_set_bits(have)) set_securebits(calls, wanted.securebits());
+  if (may_set_bits(have)) {
+    set_securebits(calls, wanted.securebits());
+  } else if (wanted.securebits() != 0) {
+    calls.call(SYS_prctl, {PR_SET_KEEPCAPS, 1, 0, 0, 0}, "have it keep its capabilities");
+  }
   if (!same_capabilities(wanted, have)) {
     set_capabilities(calls, wanted.cap_effective(), wanted.cap_permitted(),
                      wanted.cap_inheritable());

@@ -110,6 +110,12 @@ void look_at_thread(pid_t pid, pid_t tid, process::SchedClocks& clocks, WaitLog&
                     base::clock_ns() - static_cast<std::int64_t>(slept.value_or(0)), 0, false};
 }
 
+// The set of signals may have been an agent's, instead of the program's (docs/wrapped-mode.md).
+bool same_arguments(std::int64_t number, const Arguments& a, const Arguments& b) {
+  const std::size_t first = number == SYS_rt_sigtimedwait ? 1 : 0;
+  return std::equal(a.begin() + first, a.end(), b.begin() + first);
+}
+
 // The wait in which the thread was stopped; made up from "it has only just begun" if the look did
 // not see it.
 WaitLog::Wait& wait_of(WaitLog& log, pid_t tid, std::int64_t number, const Arguments& arguments,
@@ -117,7 +123,7 @@ WaitLog::Wait& wait_of(WaitLog& log, pid_t tid, std::int64_t number, const Argum
   WaitLog::Wait& wait = log.waits[tid];
   const bool same_call =
       number == SYS_restart_syscall || (wait.number == number && !wait.maybe_over);
-  const bool same = wait.arguments == arguments && same_call;
+  const bool same = same_arguments(number, wait.arguments, arguments) && same_call;
   if (!same) wait = {number, arguments, stopped_ns, 0, false};
   wait.maybe_over = false;
   return wait;

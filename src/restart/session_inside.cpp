@@ -39,13 +39,9 @@ void Session::tell_resident(const Husk& husk) const {
   path.resize(std::min(path.size(), sizeof(agent::Resident::executable) - 1) + 1);
   process::write_memory(pid, area + offsetof(agent::Resident, executable),
                         std::as_bytes(std::span(path)));
-  bool no_new_privs = false;
-  for (const snapshot::Thread& thread : husk.model->threads()) {
-    no_new_privs = no_new_privs || thread.credentials().no_new_privs();
-  }
   process::write_value<std::uint64_t>(
       pid, area + offsetof(agent::Resident, record) + offsetof(agent::ExecRecord, no_new_privs),
-      no_new_privs ? 1 : 0);
+      husk.model->credentials().no_new_privs() ? 1 : 0);
 }
 
 void Session::hold_inside() {

@@ -77,12 +77,24 @@ ParkedThread::ParkedThread(pid_t pid, pid_t tid, base::RemotePtr place,
   const StopRegisters stop =
       registers_at_stop(frame_, parked.bases, fits(seen, frame_) ? seen : guess_call(tid_, frame_));
   registers_ = stop.registers;
+  if (noted_ && noted_->given_up != 0 && noted_->given_up == registers_.rip &&
+      registers_.rax == SYS_rt_sigtimedwait) {
+    take_back_giving_up();
+  }
   if (stop.end != CallEnd::none) {
     put(tid_, place_, offsetof(agent::ParkedThread, behind_call), stop.behind_call);
     put<std::uint64_t>(tid_, place_, offsetof(agent::ParkedThread, any_handler_ends_it),
                        stop.end == CallEnd::by_any_handler ? 1 : 0);
   }
   tell_way_on();
+}
+
+// As it would be seen if it had made the call by itself: its timeout is cut down then.
+void ParkedThread::take_back_giving_up() {
+  constexpr std::uint64_t kInstructionBytes = 2;
+  registers_.orig_rax = registers_.rax;
+  registers_.rax = static_cast<std::uint64_t>(-EINTR);
+  registers_.rip += kInstructionBytes;
 }
 
 // The call goes on with the set that the filter lets pass; in an image it has the program's own.

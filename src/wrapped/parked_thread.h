@@ -43,6 +43,7 @@ class ParkedThread final : public process::StoppedThread {
   [[nodiscard]] const agent::ThreadAnswers& answers() const { return answers_; }
 
  private:
+  void take_back_giving_up();
   void tell_way_on();
 
   pid_t pid_;

@@ -98,6 +98,7 @@ void choose_id(clone_args& args, const std::int32_t* id) {
 void take_id(std::int32_t id) {
   if (!has_ids() || id == 0) return;
   const auto current = static_cast<std::uint32_t>(raw_syscall(__NR_gettid));
+  if (raw_syscall(__NR_getpid) == current) claim_memory();
   if (!enter_pair(id_table(), static_cast<std::uint32_t>(id), current)) end_husk();
 }
 

@@ -102,6 +102,9 @@ std::int64_t wrap_ids(Trap& trap, const IdCall& row) {
     trap.frame->rax = static_cast<std::uint64_t>(trap.number);
     trap.frame->rip -= kInstructionBytes;
   }
+  if (trap.number == __NR_rt_sigtimedwait) {
+    this_thread().given_up = result == kMakeItAgain ? trap.frame->rip : 0;
+  }
   return result;
 }
 

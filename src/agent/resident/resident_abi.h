@@ -65,6 +65,9 @@ struct ResidentThread {
   std::uint64_t mask;
   std::uint64_t mask_place[2];
   std::uint64_t program_pointer;  // what stood in that register
+  // Where the program makes a call again that was given up in here because of an order to stop, and
+  // that has a timeout; 0: nowhere.
+  std::uint64_t given_up;
   // Its restartable sequences (rseq(2)): address 0 if there are none; and CLOCK_BOOTTIME of that.
   std::uint64_t sequence;
   std::uint32_t sequence_bytes;
