@@ -9,6 +9,7 @@
 #include <linux/time_types.h>
 
 #include "agent/agent.h"
+#include "agent/clone.h"
 
 namespace torpor::agent {
 namespace {
@@ -99,7 +100,8 @@ std::int64_t start_agent(Context* context) {
   args.child_tid = address_of(&context->agent_lives);
   args.stack = address_of(context->agent_stack);
   args.stack_size = sizeof(context->agent_stack);
-  return clone_call(&args, sizeof(args), agent_thread, context);
+  const std::int64_t tid = clone_call(&args, sizeof(args), agent_thread, context);
+  return may_clone_plainly(tid, args) ? clone_plainly_to(args, agent_thread, context) : tid;
 }
 
 void close_pair(int a, int b) {
