@@ -14,6 +14,7 @@
 
 #include "base/progress.h"
 #include "resource/interrupted_calls.h"
+#include "wrapped/call_log.h"
 #include "wrapped/computation.h"
 
 namespace torpor::checkpoint {
@@ -44,6 +45,7 @@ struct Request {
   std::optional<wrapped::Computation> wrapped;
   // Kept by a supervisor from one checkpoint to the next; null for a single one.
   resource::WaitLog* waits = nullptr;
+  wrapped::CallLog* calls = nullptr;
 };
 
 struct Outcome {

@@ -57,8 +57,9 @@ class TracedHolding final : public Holding {
 class QuiescedHolding final : public Holding {
  public:
   QuiescedHolding(const process::TreeScope& scope, const wrapped::Computation& computation,
-                  int patience_ms)
-      : tree_(wrapped::QuiescedTree::stop(scope, computation, patience_ms)) {}
+                  int patience_ms, wrapped::CallLog* log)
+      : tree_(wrapped::QuiescedTree::stop(scope, computation, patience_ms,
+                                          log != nullptr ? *log : own_log_)) {}
 
   std::vector<process::HeldProcess>& processes() override { return tree_->processes(); }
   [[nodiscard]] std::size_t thread_count() const override { return tree_->thread_count(); }
@@ -72,6 +73,7 @@ class QuiescedHolding final : public Holding {
   void await_end(int milliseconds) override { tree_->await_end(milliseconds); }
 
  private:
+  wrapped::CallLog own_log_;
   std::unique_ptr<wrapped::QuiescedTree> tree_;
 };
 
@@ -80,7 +82,7 @@ class QuiescedHolding final : public Holding {
 std::unique_ptr<Holding> hold_tree(const Request& request, const process::TreeScope& scope,
                                    int patience_ms) {
   if (request.wrapped) {
-    return std::make_unique<QuiescedHolding>(scope, *request.wrapped, patience_ms);
+    return std::make_unique<QuiescedHolding>(scope, *request.wrapped, patience_ms, request.calls);
   }
   return std::make_unique<TracedHolding>(scope, patience_ms);
 }

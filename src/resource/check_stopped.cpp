@@ -62,6 +62,7 @@ void check_landlock(process::HeldProcess& held, Obstacles& obstacles) {
 
 void check_stopped(process::HeldProcess& held, std::vector<Obstacle>& obstacles) {
   check_dispatch(held, obstacles);
+  check_stopped_system_v(held, obstacles);
   check_leader(held, obstacles);
   check_landlock(held, obstacles);
 }

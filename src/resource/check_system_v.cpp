@@ -1,10 +1,13 @@
 // System V semaphores and message queues belong to nobody: neither is there a list of who uses
-// them, nor are they saved. What the kernel does tell is who used each of them last.
+// them, nor are they saved. What the kernel does tell is who used each of them last; and, of those
+// that nobody has used yet, a stopped process shows that a thread waits for one.
 #include <sys/ipc.h>
 #include <sys/sem.h>
+#include <sys/syscall.h>
 
 #include <algorithm>
 #include <fstream>
+#include <set>
 #include <sstream>
 
 #include "base/error.h"
@@ -13,6 +16,7 @@
 namespace torpor::resource {
 namespace {
 
+constexpr const char* kReason = "it is in use, and cannot be saved yet";
 constexpr const char* kRemedy = "let the program remove it, or use POSIX ones (sem_overview(7))";
 
 bool contains(std::span<const pid_t> pids, pid_t pid) {
@@ -44,8 +48,8 @@ void check_semaphores(std::span<const pid_t> pids, std::vector<Obstacle>& obstac
       const pid_t user = ::semctl(id, i, GETPID);
       if (user < 0) break;  // not ours to look at, so not the program's to use
       if (!contains(pids, user)) continue;
-      obstacles.push_back({true, user, fmt::format("System V semaphore set {}", id),
-                           "it is in use, and cannot be saved yet", kRemedy});
+      obstacles.push_back(
+          {true, user, fmt::format("System V semaphore set {}", id), kReason, kRemedy});
       break;
     }
   }
@@ -60,14 +64,36 @@ void check_message_queues(std::span<const pid_t> pids, std::vector<Obstacle>& ob
     for (const std::size_t field : {kLastSender, kLastReceiver}) {
       const auto user = static_cast<pid_t>(line[field]);
       if (!contains(pids, user)) continue;
-      obstacles.push_back({true, user, fmt::format("System V message queue {}", line[kId]),
-                           "it is in use, and cannot be saved yet", kRemedy});
+      obstacles.push_back(
+          {true, user, fmt::format("System V message queue {}", line[kId]), kReason, kRemedy});
       break;
     }
   }
 }
 
+// What a thread in this call waits for; empty if not for one of these.
+std::string awaited(const process::Registers& registers) {
+  const auto id = static_cast<int>(registers.rdi);
+  switch (registers.orig_rax) {
+    case SYS_semop:
+    case SYS_semtimedop: return fmt::format("System V semaphore set {}", id);
+    case SYS_msgsnd:
+    case SYS_msgrcv: return fmt::format("System V message queue {}", id);
+    default: return "";
+  }
+}
+
 }  // namespace
+
+void check_stopped_system_v(const process::HeldProcess& held, std::vector<Obstacle>& obstacles) {
+  std::set<std::string> all;
+  for (const process::StoppedThread* thread : held.threads)
+    all.insert(awaited(thread->registers()));
+  all.erase("");
+  for (const std::string& what : all) {
+    obstacles.push_back({true, held.pid, what, kReason, kRemedy});
+  }
+}
 
 void check_system_v(std::span<const pid_t> pids, std::vector<Obstacle>& obstacles) {
   check_semaphores(pids, obstacles);

@@ -61,6 +61,8 @@ std::optional<Timeout> relative_timeout(std::int64_t number, const Arguments& a)
     case SYS_nanosleep: return Timeout{-1, 0};
     case SYS_rt_sigtimedwait: return Timeout{-1, 2};
     case SYS_semtimedop: return Timeout{-1, 3};
+    case SYS_io_getevents:
+    case SYS_io_pgetevents: return Timeout{-1, 4};
     case SYS_clock_nanosleep:
       if ((a[1] & TIMER_ABSTIME) != 0) return std::nullopt;
       return Timeout{-1, 2};

@@ -47,6 +47,10 @@ void check_stopped_sharing(std::span<process::HeldProcess* const> processes,
 // System V semaphores and message queues that one of the processes was the last to use.
 void check_system_v(std::span<const pid_t> pids, std::vector<Obstacle>& obstacles);
 
+// Those that its threads were stopped in waiting for, even if nobody has used them. Part of
+// check_stopped().
+void check_stopped_system_v(const process::HeldProcess& held, std::vector<Obstacle>& obstacles);
+
 // With everything stopped and the agent inside, what cannot be seen from outside: system calls that
 // are dispatched to user space, Landlock domains that we are not in ourselves (seen in the leader
 // only), forbidden CPUID or time stamp counter, memory policies.

@@ -127,6 +127,7 @@ checkpoint::Request Supervisor::request_for(const control::CheckpointRequest& wi
   request.wait_lock = &wait_lock_;
   request.not_ours = strangers_.present();
   request.waits = &waits_;
+  request.calls = &calls_;
   request.wrapped = wrapped_;
   return request;
 }

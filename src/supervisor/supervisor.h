@@ -103,6 +103,7 @@ class Supervisor {
   std::optional<wrapped::Computation> wrapped_;
   std::shared_ptr<wrapped::IdTableFile> ids_;  // must be there as long as the program
   resource::WaitLog waits_;
+  wrapped::CallLog calls_;
   asio::steady_timer last_words_;
   std::optional<int> exit_status_;
   std::shared_ptr<CheckpointJob> job_;

@@ -4,6 +4,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 #include <span>
@@ -44,9 +45,17 @@ std::optional<BlockedSyscall> guess_call(pid_t tid, const agent::Frame& frame) {
                         frame.rip};
 }
 
-bool fits(const std::optional<BlockedSyscall>& seen, const agent::Frame& frame) {
-  return seen && seen->nr >= 0 && seen->sp == frame.rsp &&
-         (seen->pc == frame.rip || seen->pc == frame.rip + 2);
+bool fits(const BlockedSyscall& seen, const agent::Frame& frame) {
+  const std::uint64_t now[6] = {frame.rdi, frame.rsi, frame.rdx, frame.r10, frame.r8, frame.r9};
+  return seen.nr >= 0 && seen.sp == frame.rsp &&
+         (seen.pc == frame.rip || seen.pc == frame.rip + 2) && std::ranges::equal(now, seen.args);
+}
+
+std::optional<BlockedSyscall> call_of(pid_t tid, std::span<const BlockedSyscall> seen,
+                                      const agent::Frame& frame) {
+  const auto found =
+      std::ranges::find_if(seen, [&](const auto& call) { return fits(call, frame); });
+  return found != seen.end() ? std::optional(*found) : guess_call(tid, frame);
 }
 
 std::int64_t start_ns(const process::Stat& stat) {
@@ -61,21 +70,20 @@ void put(pid_t tid, base::RemotePtr place, std::size_t offset, const T& value) {
 }  // namespace
 
 ParkedThread::ParkedThread(pid_t pid, pid_t tid, base::RemotePtr place,
-                           const agent::ParkedThread& parked,
-                           const std::optional<BlockedSyscall>& seen,
-                           const process::ResidentView& view)
+                           const agent::ParkedThread& parked, std::span<const BlockedSyscall> seen,
+                           const process::ResidentView& view, CallLog& log)
     : pid_(pid),
       tid_(tid),
       place_(place),
       index_((place.address() - agent::kRoomAddress) / sizeof(agent::ParkedThread)),
       our_signals_(view.mask(0, 3)),
       frame_address_(parked.frame),
-      answers_(parked.answers) {
+      answers_(parked.answers),
+      log_(log) {
   frame_ = process::read_value<agent::Frame>(tid_, base::RemotePtr(parked.frame));
   noted_ = process::read_resident_thread(tid_, static_cast<pid_t>(parked.tid));
   mask_ = view.mask(frame_.signal_mask, noted_ ? noted_->blocked : 0);
-  const StopRegisters stop =
-      registers_at_stop(frame_, parked.bases, fits(seen, frame_) ? seen : guess_call(tid_, frame_));
+  const StopRegisters stop = registers_at_stop(frame_, parked.bases, call_of(tid_, seen, frame_));
   registers_ = stop.registers;
   if (noted_ && noted_->given_up != 0 && noted_->given_up == registers_.rip &&
       registers_.rax == SYS_rt_sigtimedwait) {
@@ -112,7 +120,19 @@ void ParkedThread::set_registers(const Registers& registers) {
   tell_way_on();
 }
 
+void ParkedThread::note_call() {
+  const Registers& r = registers_;
+  const auto result = static_cast<std::int64_t>(r.rax);
+  if (static_cast<std::int64_t>(r.orig_rax) < 0 || result >= 0) {
+    log_.erase(tid_);
+    return;
+  }
+  log_[tid_] = {
+      static_cast<long>(r.orig_rax), {r.rdi, r.rsi, r.rdx, r.r10, r.r8, r.r9}, r.rsp, r.rip};
+}
+
 void ParkedThread::tell_way_on() {
+  note_call();
   const WayOn on = way_on(registers_);
   const auto same = [this](const Registers& r) {
     return r.rip == frame_.rip && r.rax == frame_.rax && r.rdi == frame_.rdi &&

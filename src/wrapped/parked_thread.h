@@ -2,6 +2,7 @@
 #pragma once
 
 #include <optional>
+#include <span>
 
 #include "agent/resident/resident_abi.h"
 #include "base/remote_ptr.h"
@@ -9,6 +10,7 @@
 #include "process/proc_syscall.h"
 #include "process/resident_view.h"
 #include "process/stopped_thread.h"
+#include "wrapped/call_log.h"
 #include "wrapped/frame_registers.h"
 #include "wrapped/id_table_file.h"
 
@@ -16,10 +18,11 @@ namespace torpor::wrapped {
 
 class ParkedThread final : public process::StoppedThread {
  public:
-  // `place`: where its agent::ParkedThread lies. `seen`: see registers_at_stop().
+  // `place`: where its agent::ParkedThread lies. `seen`: the calls in which it may have been, the
+  // likeliest first. In which it was is noted in the log.
   ParkedThread(pid_t pid, pid_t tid, base::RemotePtr place, const agent::ParkedThread& parked,
-               const std::optional<process::BlockedSyscall>& seen,
-               const process::ResidentView& view);
+               std::span<const process::BlockedSyscall> seen, const process::ResidentView& view,
+               CallLog& log);
 
   [[nodiscard]] pid_t pid() const override { return pid_; }
   [[nodiscard]] pid_t tid() const override { return tid_; }
@@ -45,6 +48,7 @@ class ParkedThread final : public process::StoppedThread {
  private:
   void take_back_giving_up();
   void tell_way_on();
+  void note_call();
 
   pid_t pid_;
   pid_t tid_;
@@ -60,6 +64,7 @@ class ParkedThread final : public process::StoppedThread {
   process::Registers registers_{};
   std::uint64_t mask_ = 0;
   std::optional<agent::ResidentThread> noted_;
+  CallLog& log_;
 };
 
 }  // namespace torpor::wrapped

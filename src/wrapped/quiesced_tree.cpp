@@ -49,14 +49,16 @@ process::HeldProcess held_zombie(pid_t pid, const process::IdView* ids) {
 
 }  // namespace
 
-QuiescedTree::QuiescedTree(const Computation& computation)
+QuiescedTree::QuiescedTree(const Computation& computation, CallLog& log)
     : computation_(computation),
+      log_(log),
       stop_(static_cast<std::uint64_t>(base::clock_ns(CLOCK_BOOTTIME))),
       listener_(computation) {}
 
 std::unique_ptr<QuiescedTree> QuiescedTree::stop(const process::TreeScope& scope,
-                                                 const Computation& computation, int patience_ms) {
-  std::unique_ptr<QuiescedTree> tree(new QuiescedTree(computation));
+                                                 const Computation& computation, int patience_ms,
+                                                 CallLog& log) {
+  std::unique_ptr<QuiescedTree> tree(new QuiescedTree(computation, log));
   tree->stop_all(scope, patience_ms);
   return tree;
 }
@@ -75,6 +77,15 @@ void QuiescedTree::stop_all(const process::TreeScope& scope, int patience_ms) {
   }
   for (auto& [pid, process] : stopping_) process->hand_over();
   hold_all(members);
+  forget_ended_threads();
+}
+
+void QuiescedTree::forget_ended_threads() {
+  std::set<pid_t> living;
+  for (const process::HeldProcess& held : held_) {
+    for (const process::StoppedThread* thread : held.threads) living.insert(thread->tid());
+  }
+  std::erase_if(log_, [&living](const auto& entry) { return !living.contains(entry.first); });
 }
 
 void QuiescedTree::check_managed(pid_t pid) const {
@@ -96,7 +107,7 @@ bool QuiescedTree::add_new(const std::vector<pid_t>& members) {
       zombies_.insert(pid);
       continue;
     }
-    auto process = std::make_unique<StoppingProcess>(pid, computation_, stop_, listener_);
+    auto process = std::make_unique<StoppingProcess>(pid, computation_, stop_, listener_, log_);
     stopping_.emplace(pid, std::move(process));
   }
   return found;

@@ -20,7 +20,8 @@ class QuiescedTree {
   // timeout (all go on then), refused for a process without an agent, program_gone when no root is
   // left.
   static std::unique_ptr<QuiescedTree> stop(const process::TreeScope& scope,
-                                            const Computation& computation, int patience_ms);
+                                            const Computation& computation, int patience_ms,
+                                            CallLog& log);
 
   // Ready to be captured, parents before children.
   [[nodiscard]] std::vector<process::HeldProcess>& processes() { return held_; }
@@ -31,15 +32,17 @@ class QuiescedTree {
   void await_end(int milliseconds);
 
  private:
-  QuiescedTree(const Computation& computation);
+  QuiescedTree(const Computation& computation, CallLog& log);
   void stop_all(const process::TreeScope& scope, int patience_ms);
   bool add_new(const std::vector<pid_t>& members);
   void check_managed(pid_t pid) const;
   void advance(int patience_ms);
   bool is_stopped(StoppingProcess& process, bool order_again);
+  void forget_ended_threads();
   void hold_all(const std::vector<pid_t>& members);
 
   const Computation& computation_;
+  CallLog& log_;
   std::uint64_t stop_;
   Listener listener_;
   std::map<pid_t, std::unique_ptr<StoppingProcess>> stopping_;

@@ -47,8 +47,8 @@ std::optional<BlockedSyscall> parse(std::span<const std::byte> text) {
 }  // namespace
 
 StoppingProcess::StoppingProcess(pid_t pid, const Computation& computation, std::uint64_t stop,
-                                 Listener& listener)
-    : pid_(pid), computation_(computation), stop_(stop), listener_(listener) {}
+                                 Listener& listener, CallLog& log)
+    : pid_(pid), computation_(computation), stop_(stop), listener_(listener), log_(log) {}
 
 StoppingProcess::~StoppingProcess() {
   try {
@@ -84,9 +84,26 @@ bool StoppingProcess::hears_orders() const {
 bool StoppingProcess::order() {
   if (!hears_orders()) return true;
   siginfo_t info = order_info();
+  look_at_leader();
   if (process::queue_signal(pid_, info) == 0) return true;
   if (errno == ESRCH) return false;
   base::throw_system("cannot send the stop signal to process {}", pid_);
+}
+
+// Who wakes up in the agent's handler sleeps there.
+void StoppingProcess::note(pid_t tid, const std::optional<BlockedSyscall>& call) {
+  if (call && call->pc - agent::kResidentBase < agent::kResidentTextBytes) return;
+  Seen& seen = threads_[tid];
+  if (call || !seen.ordered) seen.call = call;
+}
+
+// The kernel gives the order to the leader, if it can.
+void StoppingProcess::look_at_leader() {
+  try {
+    note(pid_, process::blocked_syscall(pid_, pid_));
+  } catch (const base::Error&) {
+    // Not for us to see, or it has ended.
+  }
 }
 
 bool StoppingProcess::connect(int milliseconds) {
@@ -133,10 +150,8 @@ void StoppingProcess::look_and_order(const std::vector<pid_t>& tids) {
   }
   batch.run_and_fetch();
   for (std::size_t i = 0; i < tids.size(); ++i) {
-    Seen& seen = threads_[tids[i]];
-    const auto call = parse(batch.fetched(texts + i * kTextBytes, kTextBytes));
-    if (call || !seen.ordered) seen.call = call;
-    seen.ordered = true;
+    note(tids[i], parse(batch.fetched(texts + i * kTextBytes, kTextBytes)));
+    threads_[tids[i]].ordered = true;
   }
 }
 
@@ -194,9 +209,7 @@ void StoppingProcess::hand_over() {
   leader_dead_ = has_left(pid_, pid_);
   for (std::size_t i = 0; i < places.size(); ++i) {
     if (places[i].state != agent::kParked) continue;
-    const auto tid = static_cast<pid_t>(places[i].tid);
-    parked_.push_back(std::make_unique<ParkedThread>(
-        pid_, tid, room + i * sizeof(agent::ParkedThread), places[i], threads_[tid].call, *view_));
+    add_parked(room + i * sizeof(agent::ParkedThread), places[i]);
   }
   std::ranges::sort(parked_, {}, [this](const auto& thread) {
     return std::pair(thread->tid() != pid_, thread->tid());
@@ -204,6 +217,14 @@ void StoppingProcess::hand_over() {
   for (const auto& thread : parked_) {
     thread->set_agent(*client_, *parked_.front(), computation_.ids);
   }
+}
+
+void StoppingProcess::add_parked(base::RemotePtr place, const agent::ParkedThread& parked) {
+  const auto tid = static_cast<pid_t>(parked.tid);
+  std::vector<BlockedSyscall> seen;
+  if (threads_[tid].call) seen.push_back(*threads_[tid].call);
+  if (log_.contains(tid)) seen.push_back(log_.at(tid));
+  parked_.push_back(std::make_unique<ParkedThread>(pid_, tid, place, parked, seen, *view_, log_));
 }
 
 process::HeldProcess StoppingProcess::held() {

@@ -20,9 +20,9 @@ namespace torpor::wrapped {
 // RAII: its threads go on when it is destroyed.
 class StoppingProcess {
  public:
-  // `stop`: a number greater than that of every earlier stop.
-  StoppingProcess(pid_t pid, const Computation& computation, std::uint64_t stop,
-                  Listener& listener);
+  // `stop`: a number greater than that of every earlier stop, of which `log` tells.
+  StoppingProcess(pid_t pid, const Computation& computation, std::uint64_t stop, Listener& listener,
+                  CallLog& log);
   StoppingProcess(const StoppingProcess&) = delete;
   StoppingProcess& operator=(const StoppingProcess&) = delete;
   ~StoppingProcess();
@@ -57,6 +57,9 @@ class StoppingProcess {
   void take(Connection connection);
   void make_room(std::size_t threads);
   void look_and_order(const std::vector<pid_t>& tids);
+  void look_at_leader();
+  void note(pid_t tid, const std::optional<process::BlockedSyscall>& call);
+  void add_parked(base::RemotePtr place, const agent::ParkedThread& parked);
   [[nodiscard]] bool hears_orders() const;
   [[nodiscard]] siginfo_t order_info() const;
   [[nodiscard]] std::vector<agent::ParkedThread> read_places() const;
@@ -66,6 +69,7 @@ class StoppingProcess {
   const Computation& computation_;
   std::uint64_t stop_;
   Listener& listener_;
+  CallLog& log_;
   std::optional<process::AgentClient> client_;
   std::optional<process::RemoteMemory> memory_;
   std::optional<process::ResidentView> view_;

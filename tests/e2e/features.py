@@ -20,9 +20,9 @@ SECONDS = 2
 
 # The program's clocks go on while it is brought back, and what ends meanwhile is late by so much, as a
 # sleep in the same program is. Calls block for long enough that one that is begun anew would be later
-# still. Areas may be merged.
+# still. What was in a queue may take less room. Areas may be merged.
 OPTIONS = {
-    "blocked_calls": "--block-ms 2000 --tolerance-ms 50",
+    "blocked_calls": "--block-ms 2000 --tolerance-ms 50 --full-queues 0",
     "clocks": "--max-jump 5",
     "itimers": "--max-pause-ms 3000",
     "proclist": "--merge-areas 1",

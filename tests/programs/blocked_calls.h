@@ -11,13 +11,14 @@ struct Case {
   void (*wake)(struct Case*); /* called at `deadline` by another thread; NULL: a timeout ends it */
   void (*set_up)(struct Case*); /* before the first call; NULL: nothing to set up */
   void (*tear_down)(struct Case*);
-  int may_be_late;  /* a socket's own timeout, which the kernel counts anew after every stop */
-  int may_be_early; /* its time is CLOCK_REALTIME, which goes on while monotonic stands */
+  int may_be_late;   /* a socket's own timeout, which the kernel counts anew after every stop */
+  int may_be_early;  /* its time is CLOCK_REALTIME, which goes on while monotonic stands */
+  int of_full_queue; /* a restart may leave more room in the queue that it waits for */
   long long duration, deadline; /* ns, and on CLOCK_MONOTONIC */
   int fd[2], epoll, word;
   pthread_t blocked, waker;
   sem_t begin;
-  int over;
+  int over, left_out;
 };
 
 extern struct Case blocked_cases[];

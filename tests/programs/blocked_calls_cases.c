@@ -95,6 +95,19 @@ static void do_epoll_wait_woken(struct Case* it) {
   expect_epoll(it, MUST(epoll_wait(it->epoll, &event, 1, -1)), &event, 1);
 }
 
+static void do_epoll_pwait(struct Case* it) {
+  struct epoll_event event;
+  sigset_t mask = only(SIGUSR2);
+  int timeout_ms = (int)(it->duration / MILLISECOND);
+  expect_epoll(it, MUST(epoll_pwait(it->epoll, &event, 1, timeout_ms, &mask)), &event, 0);
+}
+
+static void do_epoll_pwait_woken(struct Case* it) {
+  struct epoll_event event;
+  sigset_t mask = only(SIGUSR2);
+  expect_epoll(it, MUST(epoll_pwait(it->epoll, &event, 1, -1, &mask)), &event, 1);
+}
+
 static void do_epoll_pwait2(struct Case* it) {
   struct epoll_event event;
   struct timespec time = limit(it);
@@ -214,6 +227,18 @@ static void do_wait4(struct Case* it) {
   reap(child, 7);
 }
 
+/* A process of one thread, which calls by a number that only a register has. */
+static void do_wait_by_number(struct Case* it) {
+  int timeout_ms = (int)((it->deadline - now_ns()) / MILLISECOND);
+  pid_t child = MUST(fork());
+  if (child == 0) {
+    struct epoll_event event;
+    CHECK_EQ(MUST(syscall(SYS_epoll_wait, it->epoll, &event, 1, timeout_ms)), 0);
+    _exit(7);
+  }
+  reap(child, 7);
+}
+
 static void do_timerfd(struct Case* it) {
   struct itimerspec time = {.it_value = limit(it)};
   unsigned long long expirations = 0;
@@ -224,15 +249,58 @@ static void do_timerfd(struct Case* it) {
   MUST(close(fd));
 }
 
-static void make_socket_with_timeout(struct Case* it) {
-  struct timeval time = {it->duration / SECOND, it->duration % SECOND / 1000};
+/* Sockets: the blocked thread has fd[0], whose timeout is the end, or too far away to be reached.
+ */
+static void make_sockets(struct Case* it, int which, long long factor) {
+  long long ns = factor * it->duration;
+  struct timeval time = {ns / SECOND, ns % SECOND / 1000};
   MUST(socketpair(AF_UNIX, SOCK_STREAM, 0, it->fd));
-  MUST(setsockopt(it->fd[0], SOL_SOCKET, SO_RCVTIMEO, &time, sizeof time));
+  MUST(setsockopt(it->fd[0], SOL_SOCKET, which, &time, sizeof time));
 }
+
+static void make_receiver(struct Case* it) { make_sockets(it, SO_RCVTIMEO, 1); }
+static void make_patient_receiver(struct Case* it) { make_sockets(it, SO_RCVTIMEO, 10); }
 
 static void do_recv_timeout(struct Case* it) {
   char byte;
   MUST_FAIL(recv(it->fd[0], &byte, 1, 0), EAGAIN);
+}
+
+static void do_recv_woken(struct Case* it) {
+  char byte = 0;
+  CHECK_EQ(MUST(recv(it->fd[0], &byte, 1, 0)), 1);
+  CHECK_EQ(byte, 'x');
+}
+
+static void make_small_sender(struct Case* it, long long factor) {
+  int least = 1;
+  make_sockets(it, SO_SNDTIMEO, factor);
+  MUST(setsockopt(it->fd[0], SOL_SOCKET, SO_SNDBUF, &least, sizeof least));
+}
+
+static void make_sender(struct Case* it) { make_small_sender(it, 1); }
+static void make_patient_sender(struct Case* it) { make_small_sender(it, 10); }
+
+static void fill_queue(struct Case* it) {
+  const char bytes[64] = "";
+  while (send(it->fd[0], bytes, sizeof bytes, MSG_DONTWAIT) > 0) continue;
+  CHECK_EQ(errno, EAGAIN);
+}
+
+static void empty_queue(struct Case* it) {
+  char bytes[4096];
+  while (recv(it->fd[1], bytes, sizeof bytes, MSG_DONTWAIT) > 0) continue;
+  CHECK_EQ(errno, EAGAIN);
+}
+
+static void do_send_timeout(struct Case* it) {
+  fill_queue(it);
+  MUST_FAIL(send(it->fd[0], "x", 1, 0), EAGAIN);
+}
+
+static void do_send_woken(struct Case* it) {
+  fill_queue(it);
+  CHECK_EQ(MUST(send(it->fd[0], "x", 1, 0)), 1);
 }
 
 /* fd[0] and fd[1] are two descriptions of one file; fd[1] has the lock until the waker gives it up.
@@ -272,6 +340,11 @@ struct Case blocked_cases[] = {
      .call = do_epoll_wait_woken,
      .wake = write_byte,
      .set_up = make_epoll},
+    {.name = "epoll_pwait", .call = do_epoll_pwait, .set_up = make_epoll},
+    {.name = "epoll_pwait woken",
+     .call = do_epoll_pwait_woken,
+     .wake = write_byte,
+     .set_up = make_epoll},
     {.name = "epoll_pwait2", .call = do_epoll_pwait2, .set_up = make_epoll},
     {.name = "epoll_pwait2 woken",
      .call = do_epoll_pwait2_woken,
@@ -291,8 +364,23 @@ struct Case blocked_cases[] = {
     {.name = "sigsuspend woken", .call = do_sigsuspend, .wake = send_sigusr1},
     {.name = "read woken", .call = take_byte, .wake = write_byte, .set_up = make_pipe},
     {.name = "wait4 woken", .call = do_wait4},
+    {.name = "wait by number", .call = do_wait_by_number, .set_up = make_epoll},
     {.name = "timerfd", .call = do_timerfd},
-    {.name = "recv", .call = do_recv_timeout, .set_up = make_socket_with_timeout, .may_be_late = 1},
+    {.name = "recv", .call = do_recv_timeout, .set_up = make_receiver, .may_be_late = 1},
+    {.name = "recv woken",
+     .call = do_recv_woken,
+     .wake = write_byte,
+     .set_up = make_patient_receiver},
+    {.name = "send",
+     .call = do_send_timeout,
+     .set_up = make_sender,
+     .may_be_late = 1,
+     .of_full_queue = 1},
+    {.name = "send woken",
+     .call = do_send_woken,
+     .wake = empty_queue,
+     .set_up = make_patient_sender,
+     .of_full_queue = 1},
     {.name = "flock woken",
      .call = do_flock,
      .wake = unlock,
