@@ -22,6 +22,7 @@ Outcome run(const Request& request, base::Progress& progress,
     session.write();
     return session.commit();
   } catch (const base::Error& error) {
+    session.give_up();
     session.throw_if_somebody_died(error);
     throw;
   }

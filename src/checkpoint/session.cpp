@@ -134,6 +134,9 @@ void Session::stop_all() {
   stopped_ = Clock::now();
   tree_ = hold_tree(request_, scope_, kStopPatienceMs);
   interrupted_ns_ = base::clock_ns();
+  for (process::HeldProcess& held : tree_->processes()) {
+    if (!held.zombie) resource::keep_calls_alive(held, waits_, interrupted_ns_);
+  }
   threads_ = static_cast<std::uint32_t>(tree_->thread_count());
 }
 
@@ -158,9 +161,7 @@ void Session::enter_all() {
   for (process::HeldProcess& held : tree_->processes()) {
     members_.emplace_back(held);
     state_.processes[held.pid] = &held;
-    if (held.zombie) continue;
-    resource::keep_calls_alive(held, waits_, interrupted_ns_);
-    tree_->enter(held);
+    if (!held.zombie) tree_->enter(held);
   }
 }
 
@@ -285,6 +286,18 @@ void Session::let_calls_age() {
   for (Member& member : members_) {
     if (member.held.zombie) continue;
     resource::let_calls_age(member.held, waits_, interrupted_ns_, now);
+  }
+}
+
+void Session::give_up() {
+  if (!tree_ || resumed_ != Clock::time_point{}) return;
+  try {
+    for (Member& member : members_) {
+      if (member.held.agent != nullptr) tree_->leave(member.held);
+    }
+    let_calls_age();
+  } catch (const base::Error&) {
+    // Somebody has died; the others go on all the same, if later than they would.
   }
 }
 

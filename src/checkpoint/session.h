@@ -33,6 +33,8 @@ class Session {
   void write();      // 8 memory and contents
   Outcome commit();  // 9 the image becomes visible
 
+  // It has failed. Where the program is still stopped, its waits are to end when they would have.
+  void give_up();
   // What failed may have failed because a process was killed in our hands: then that is the reason.
   void throw_if_somebody_died(const base::Error& error) const;
 
