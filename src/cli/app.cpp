@@ -155,6 +155,10 @@ void add_check(CLI::App& app, Parsed& parsed) {
   option(command, "target", arguments.target,
          "a program that runs, or an image; not needed when only one computation runs",
          "PID|NAME|IMAGE");
+  command
+      ->add_flag("--host", arguments.host,
+                 "instead: what this host offers, and which ways would so be taken")
+      ->excludes("target");
   add_identity(command, arguments.identity, arguments.accept_changed_files);
   add_dir(command, arguments.directory);
   add_json(command, arguments.json);

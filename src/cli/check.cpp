@@ -91,6 +91,7 @@ void print_as_json(const control::Findings& findings) {
 }  // namespace
 
 int check_command(const CheckArguments& arguments) {
+  if (arguments.host) return check_host(arguments.json);
   const bool image = !arguments.target.empty() && means_image(arguments);
   const control::Findings findings =
       image ? check_image(arguments) : check_program(arguments.target);

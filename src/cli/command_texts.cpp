@@ -43,6 +43,7 @@ constexpr std::array restart_examples{
 constexpr std::array check_examples{
     Example{"torpor check 4711", "could this process be checkpointed?"},
     Example{"torpor check fit@3", "could this image be restarted here?"},
+    Example{"torpor check --host", "what does this host offer?"},
 };
 
 constexpr std::array inspect_examples{
@@ -125,15 +126,20 @@ constexpr std::array texts{
         "A computation's name can be used once at a time: to run a second one from the same image, "
         "give it another with --name.",
         restart_examples},
-    CommandText{"check", "find out whether a checkpoint or restart would succeed",
-                "Does the first, harmless step of a checkpoint or restart alone, and names all "
-                "that stands in "
-                "the way. A word with a '/' or '@' in it is an image; a number is a process; any "
-                "other is a "
-                "running computation, or else the latest image of that name. The exit status is 0 "
-                "if nothing "
-                "stands in the way, else 101.",
-                check_examples},
+    CommandText{
+        "check", "find out whether a checkpoint or restart would succeed",
+        "Does the first, harmless step of a checkpoint or restart alone, and names all "
+        "that stands in "
+        "the way. A word with a '/' or '@' in it is an image; a number is a process; any "
+        "other is a "
+        "running computation, or else the latest image of that name. The exit status is 0 "
+        "if nothing "
+        "stands in the way, else 101.\n\n"
+        "With --host it is about the host alone: what of that which torpor uses where it is "
+        "there it offers to you, tried out, harmlessly; and how, with that, launch would "
+        "hold a program (--mode) and restart give it its ids back (--identity, where all "
+        "are free), each with the reason. The exit status is then 0.",
+        check_examples},
     CommandText{
         "inspect", "show what is in an image",
         "Without a section: a summary. tree: the processes. files: open files by process and "

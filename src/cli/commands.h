@@ -67,9 +67,11 @@ struct CheckArguments {
   std::string directory;
   restart::Identity identity = restart::Identity::automatic;
   bool accept_changed_files = false;
+  bool host = false;
   bool json = false;
 };
 int check_command(const CheckArguments& arguments);
+int check_host(bool json);  // part of check
 
 enum class Section { summary, tree, files, memory, threads, core };
 struct InspectArguments {
