@@ -55,9 +55,9 @@ void add_identity(CLI::App* command, restart::Identity& identity, bool& accept_c
               {"host", restart::Identity::host},
               {"namespace", restart::Identity::name_space},
               {"table", restart::Identity::table}},
-             "where the program gets its process ids back: in a namespace of its own, or on the "
-             "host itself",
-             "auto|host|namespace")
+             "where the program gets its process ids back: in a namespace of its own, on the host "
+             "itself, or by a table in the wrapped mode",
+             "auto|host|namespace|table")
       ->default_str("auto");
   command->add_flag("--accept-changed-files", accept_changed_files,
                     "go on although files have changed since the checkpoint");

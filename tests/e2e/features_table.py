@@ -3,9 +3,8 @@
 
 usage: features_table.py [PROGRAM...] [--seed N] [--cycles N] [--only root|user]
 """
-# ctest-for-each: argv_env blocked_calls clocks creds daemon dead_leader deleted_file directories dispositions
-# ctest-for-each: epolls eventfds fds fifos itimers memory_anonymous memory_files memory_shared pending_signals
-# ctest-for-each: pidfds pipes process_tree signalfds socketpairs thread_attrs timerfds
+# ctest-for-each: blocked_calls creds daemon dead_leader dispositions fds hostile_signals pending_signals
+# ctest-for-each: signalfds socketpairs
 
 import disturbed
 import features
