@@ -1,5 +1,6 @@
 // What the agent does with the registers of a thread in more than one place. For assembly only.
 #pragma once
+// clang-format off
 
 // From a struct user_regs_struct at rax.
     .macro LOAD_ALL_BUT_RAX
