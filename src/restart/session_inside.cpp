@@ -50,10 +50,10 @@ void Session::hold_inside() {
     if (husk.model->state() == snapshot::Process::ZOMBIE) continue;
     tell_resident(husk);
     if (husk.model->state() == snapshot::Process::STOPPED) {
-      result_.warnings.push_back(
-          fmt::format("process {} was stopped by a signal and goes on: a restart in the wrapped mode "
-                      "cannot stop it again",
-                      pid));
+      result_.warnings.push_back(fmt::format(
+          "process {} was stopped by a signal and goes on: a restart in the wrapped mode "
+          "cannot stop it again",
+          pid));
     }
     built_.push_back(std::make_unique<BuiltProcess>(husk, *result_.wrapped, listener));
   }
