@@ -37,11 +37,16 @@ bool has_resident_agent(pid_t pid) {
   return !link || link->starts_with(fmt::format("/memfd:{}", agent::kProgramPrefix));
 }
 
-std::uint32_t resident_filters(pid_t pid) {
-  if (!has_resident_agent(pid)) return 0;
+std::optional<std::uint32_t> resident_filters(pid_t pid) {
   constexpr std::uint64_t kField =
       offsetof(agent::Resident, record) + offsetof(agent::ExecRecord, filters);
-  return static_cast<std::uint32_t>(read_value<std::uint64_t>(living_thread(pid), kArea + kField));
+  try {
+    const auto filters = read_value<std::uint64_t>(living_thread(pid), kArea + kField);
+    if (filters != 0) return static_cast<std::uint32_t>(filters);
+  } catch (const base::Error&) {
+    // Its memory is gone.
+  }
+  return std::nullopt;
 }
 
 std::optional<agent::ResidentThread> read_resident_thread(pid_t pid, pid_t seen_tid) {

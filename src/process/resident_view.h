@@ -42,8 +42,9 @@ class ResidentView {
 // Whether the process has one. True also of one that is ending, which has no program any more.
 bool has_resident_agent(pid_t pid);
 
-// How many of the seccomp filters in force there are its agent's; 0 without one.
-std::uint32_t resident_filters(pid_t pid);
+// How many of the seccomp filters in force there are its agent's. Nothing while it is in the midst
+// of an exec, or ends.
+std::optional<std::uint32_t> resident_filters(pid_t pid);
 
 // What the agent has noted of a thread that has made a wrapped call.
 std::optional<agent::ResidentThread> read_resident_thread(pid_t pid, pid_t seen_tid);

@@ -46,7 +46,12 @@ bool same(const Filters& a, const Filters& b) {
 
 }  // namespace
 
-std::uint32_t filters_around(pid_t pid) { return own_filters() + process::resident_filters(pid); }
+std::uint32_t filters_around(pid_t pid) {
+  if (!process::has_resident_agent(pid)) return own_filters();
+  const auto agents = process::resident_filters(pid);
+  // One that ends, or is in the midst of an exec, has nothing added as far as can be told.
+  return agents ? own_filters() + *agents : process::read_status(pid).seccomp_filters;
+}
 
 std::uint32_t own_filters() { return process::read_status(::getpid()).seccomp_filters; }
 
