@@ -98,7 +98,7 @@ class UnfitHost(FaultTest):
         if self.is_root():
             self.skipTest("root needs none")
         last = self.image_of_killed()
-        done = self.torpor_in("a", "restart", self.NAME)
+        done = self.torpor_in("a", "restart", self.NAME, "--identity", "namespace")
         self.assert_said(done, HOST_LACKS, "namespace", "try:")
         self.assertEqual(done.stdout, "", "something has run")
         self.assert_nothing_left()
@@ -118,7 +118,7 @@ class UnfitHost(FaultTest):
 
     def test_no_ptrace_for_a_restart(self):
         last = self.image_of_killed()
-        done = self.torpor_in("b", "restart", self.NAME)
+        done = self.torpor_in("b", "restart", self.NAME, "--identity", "namespace")
         self.assertIn(done.returncode, (PERMISSION, HOST_LACKS), done.stderr)
         self.assert_said(done, done.returncode, "trace", "try:")
         self.assertEqual(done.stdout, "", "something has run")
