@@ -89,6 +89,41 @@ bool StoppingProcess::order() {
   base::throw_system("cannot send the stop signal to process {}", pid_);
 }
 
+void StoppingProcess::tell_to_stop_again() {
+  const base::RemotePtr place(agent::kResidentData + offsetof(agent::Resident, process) +
+                              offsetof(ResidentProcess, stop_again));
+  process::write_value(process::living_thread(pid_), place,
+                       static_cast<std::uint32_t>(group_stop_->signal));
+}
+
+bool StoppingProcess::wake() {
+  if (!hears_orders()) return false;
+  if (!group_stop_) {
+    check_next_signal(pid_, computation_.stop_signal);
+    group_stop_ = read_group_stop(pid_);
+  }
+  siginfo_t info = order_info();
+  for (const pid_t tid : living_threads()) {
+    Seen& seen = threads_[tid];
+    if (!seen.ordered) seen.call = process::blocked_syscall(pid_, tid);
+    seen.ordered = true;
+    process::queue_signal_to_thread(pid_, tid, info);
+  }
+  tell_to_stop_again();
+  ::kill(pid_, SIGCONT);
+  return true;
+}
+
+void StoppingProcess::forget_child_signal() {
+  if (!had_child_signal_) drop_signal(*client_, SIGCHLD);
+}
+
+void StoppingProcess::forget_stop_of(pid_t child, bool collected) {
+  if (!client_) return;
+  if (collected) collect_stop(*client_, child);
+  forget_child_signal();
+}
+
 bool StoppingProcess::connect(int milliseconds) {
   auto connection = listener_.await(pid_, milliseconds);
   if (!connection) return false;
@@ -180,6 +215,7 @@ void StoppingProcess::hand_over() {
   if (places.empty()) {
     throw base::Error(base::ErrorCode::program_gone, fmt::format("process {} has ended", pid_));
   }
+  if (group_stop_) drop_signal(*client_, SIGCONT);
   client_->call(agent::kHandOver, {0}, "start the thread with its descriptors");
   client_.reset();
   auto connection = listener_.await(pid_, kPatienceMs);
@@ -194,13 +230,34 @@ void StoppingProcess::hand_over() {
   for (std::size_t i = 0; i < places.size(); ++i) {
     if (places[i].state != agent::kParked) continue;
     const auto tid = static_cast<pid_t>(places[i].tid);
-    parked_.push_back(std::make_unique<ParkedThread>(
-        pid_, tid, room + i * sizeof(agent::ParkedThread), places[i], threads_[tid].call, *view_));
+    const base::RemotePtr place = room + i * sizeof(agent::ParkedThread);
+    note_call(place, tid, places[i]);
+    parked_.push_back(
+        std::make_unique<ParkedThread>(pid_, tid, place, places[i], threads_[tid].call, *view_));
   }
   std::ranges::sort(parked_, {}, [this](const auto& thread) {
     return std::pair(thread->tid() != pid_, thread->tid());
   });
   for (const auto& thread : parked_) thread->set_agent(*client_, *parked_.front());
+}
+
+// Who has not left our handler since the last stop was seen in that.
+void StoppingProcess::note_call(base::RemotePtr place, pid_t tid,
+                                const agent::ParkedThread& parked) {
+  std::optional<BlockedSyscall>& call = threads_[tid].call;
+  std::uint64_t noted[9] = {};
+  static_assert(sizeof(noted) == sizeof(parked.call));
+  if (parked.call[0] != 0) {
+    std::memcpy(noted, parked.call, sizeof(noted));
+    call.emplace(BlockedSyscall{static_cast<long>(noted[0]) - 1, {}, noted[7], noted[8]});
+    std::memcpy(call->args, &noted[1], sizeof(call->args));
+  } else if (call && call->nr >= 0) {
+    noted[0] = static_cast<std::uint64_t>(call->nr) + 1;
+    std::memcpy(&noted[1], call->args, sizeof(call->args));
+    noted[7] = call->sp, noted[8] = call->pc;
+    process::write_value(process::living_thread(pid_), place + offsetof(agent::ParkedThread, call),
+                         noted);
+  }
 }
 
 process::HeldProcess StoppingProcess::held() {
@@ -209,6 +266,10 @@ process::HeldProcess StoppingProcess::held() {
   const std::vector<pid_t> ids = process::read_status(pid_).nspid;
   held.seen_pid = ids.empty() ? pid_ : ids.back();
   held.leader_dead = leader_dead_;
+  if (group_stop_) {
+    held.stop_signal = group_stop_->signal;
+    held.stop_collected = group_stop_->collected;
+  }
   held.agent = &*client_;
   held.resident = &*view_;
   for (const auto& thread : parked_) {
@@ -223,6 +284,7 @@ void StoppingProcess::release() {
   client_->call(agent::kSetUndo, {0, 0}, "forget what to undo");
   client_->call(agent::kEndStop, {}, "let its threads go");
   client_.reset();
+  if (group_stop_) await_group_stop(pid_);
 }
 
 }  // namespace torpor::wrapped

@@ -81,6 +81,13 @@ void give_order(ParkedThread& place, std::uint32_t order);
 std::int64_t resident_function(Context* context, const Call& call);
 [[noreturn]] void abandon_stop(Context* context);
 
+// group_stop.cpp. Stops the process again if a signal had stopped it before the order came; all
+// threads call it, and come back when the process goes on.
+void stop_as_before();
+// For a thread in our handler: the stop of an order that has come meanwhile, 0 if none has.
+std::uint64_t take_order();
+bool is_order(const SignalInfo& info);
+
 // loader.cpp. Maps the program in `descriptor` and tells the kernel and the program's stack about
 // it. Where it begins, or -errno.
 std::int64_t load_program(std::uint64_t descriptor, const char* name, std::uint64_t* stack);
