@@ -43,6 +43,7 @@ control::CheckpointOutcome take_it_here(pid_t pid, const CheckpointArguments& ar
   request.kill = arguments.kill;
   request.keep = arguments.keep;
   request.outside = supervisor::outside_streams_of(pid);
+  request.wrapped = wrapped::computation_of(pid);
   base::Progress progress;
   ProgressWatcher watcher("writing " + request.name, progress);
   return supervisor::to_message(checkpoint::run(request, progress), request);

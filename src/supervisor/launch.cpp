@@ -85,6 +85,7 @@ void attach(const AttachOptions& options) {
   Supervisor supervisor(signals, std::move(name), options.policy,
                         status(control::Status::ATTACHED, command));
   supervisor.supervise_stranger(options.pid, outside_streams_of(options.pid));
+  supervisor.set_wrapped(wrapped::computation_of(options.pid));
   supervisor.run();
 }
 

@@ -4,11 +4,15 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+#include <chrono>
+#include <thread>
+
 #include "agent/blob.h"
 #include "agent/resident/resident_abi.h"
 #include "base/error.h"
 #include "process/proc_file.h"
 #include "process/proc_status.h"
+#include "process/resident_view.h"
 #include "process/stopped_tree.h"
 
 namespace torpor::wrapped {
@@ -25,6 +29,24 @@ Computation new_computation(int stop_signal) {
   const ssize_t got = ::getrandom(&computation.number, sizeof(computation.number), 0);
   if (got != sizeof(computation.number)) base::throw_system("cannot get random bytes");
   return computation;
+}
+
+// In the midst of an exec there is nothing to be read for a moment.
+std::optional<Computation> computation_of(pid_t pid) {
+  constexpr int kLooks = 200;
+  constexpr std::chrono::milliseconds kBetween{5};
+  for (int look = 0;; ++look) {
+    const pid_t thread = process::living_thread(pid);
+    if (!process::try_read_link(fmt::format("/proc/{}/exe", thread))) return std::nullopt;
+    if (!process::has_resident_agent(thread)) return std::nullopt;
+    try {
+      const agent::ExecRecord record = process::ResidentView(thread).record();
+      return Computation{record.computation, static_cast<int>(record.stop_signal), record.ids != 0};
+    } catch (const base::Error&) {
+      if (look == kLooks) throw;
+    }
+    std::this_thread::sleep_for(kBetween);
+  }
 }
 
 base::UniqueFd resident_program(const Computation& computation) {

@@ -5,6 +5,7 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -20,6 +21,10 @@ struct Computation {
 
 // One with a new number.
 Computation new_computation(int stop_signal);
+
+// That of a running process, so that it can be taken over from a supervisor that is gone; nothing
+// if the process has no resident agent. Throws Error permission where its memory cannot be read.
+std::optional<Computation> computation_of(pid_t pid);
 
 // The file of the resident agent, as the processes of the computation will call their program.
 base::UniqueFd resident_program(const Computation& computation);

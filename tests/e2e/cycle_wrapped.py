@@ -5,7 +5,7 @@ moments, from inside, ended, and brought back from outside. In the end nobody ca
 usage: cycle_wrapped.py [PROGRAM...] [--seed N] [--cycles N] [--only root|user]
 """
 # ctest-for-each: tokens registers vfork_loop forkstorm static_glibc static_musl python go java node
-# ctest-for-each: sh_bash pipeline sqlite cproject
+# ctest-for-each: sh_bash pipeline sqlite cproject stopped process_tree
 # ctest: TIMEOUT 600 PROCESSORS 2 COST 50
 
 import disturbed
@@ -38,4 +38,4 @@ class CycleWrapped(Cycle):
 
 
 if __name__ == "__main__":
-    disturbed.main(CycleWrapped, PROGRAMS)
+    disturbed.main(CycleWrapped, PROGRAMS | {"stopped": {}, "process_tree": {}})
