@@ -8,6 +8,7 @@
 #include <cstring>
 #include <span>
 
+#include "agent/resident/interrupted_call.h"
 #include "base/error.h"
 #include "process/extended_registers.h"
 #include "process/proc_stat.h"
@@ -27,17 +28,17 @@ bool is_in_agent(std::uint64_t address) {
 
 // A thread that was not seen asleep, and yet was in a call.
 std::optional<BlockedSyscall> guess_call(pid_t tid, const agent::Frame& frame) {
-  constexpr std::size_t kBytes = 24;
   if (static_cast<std::int64_t>(frame.rax) != -EINTR || frame.rcx != frame.rip) return std::nullopt;
-  std::array<std::byte, kBytes> code{};
+  std::array<std::uint8_t, agent::kCodeBytes> code{};
   try {
-    process::read_memory(tid, base::RemotePtr(frame.rip - kBytes), code);
+    process::read_memory(tid, base::RemotePtr(frame.rip - agent::kCodeBytes),
+                         std::as_writable_bytes(std::span(code)));
   } catch (const base::Error&) {
     return std::nullopt;
   }
-  const auto number = call_from_code(code);
-  if (!number) return std::nullopt;
-  return BlockedSyscall{*number,
+  const std::int64_t number = agent::call_in_code(code.data(), code.size());
+  if (number < 0) return std::nullopt;
+  return BlockedSyscall{number,
                         {frame.rdi, frame.rsi, frame.rdx, frame.r10, frame.r8, frame.r9},
                         frame.rsp,
                         frame.rip};
@@ -76,11 +77,9 @@ ParkedThread::ParkedThread(pid_t pid, pid_t tid, base::RemotePtr place,
   const StopRegisters stop =
       registers_at_stop(frame_, parked.bases, fits(seen, frame_) ? seen : guess_call(tid_, frame_));
   registers_ = stop.registers;
-  if (stop.end != CallEnd::none) {
-    put(tid_, place_, offsetof(agent::ParkedThread, behind_call), stop.behind_call);
-    put<std::uint64_t>(tid_, place_, offsetof(agent::ParkedThread, any_handler_ends_it),
-                       stop.end == CallEnd::by_any_handler ? 1 : 0);
-  }
+  put(tid_, place_, offsetof(agent::ParkedThread, behind_call), stop.behind_call);
+  put<std::uint64_t>(tid_, place_, offsetof(agent::ParkedThread, any_handler_ends_it),
+                     stop.end == CallEnd::by_any_handler ? 1 : 0);
   tell_way_on();
 }
 

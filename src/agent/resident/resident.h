@@ -81,6 +81,18 @@ void give_order(ParkedThread& place, std::uint32_t order);
 std::int64_t resident_function(Context* context, const Call& call);
 [[noreturn]] void abandon_stop(Context* context);
 
+// How a thread leaves our handler: what stands in its ParkedThread, which goes before.
+struct WayOut {
+  std::uint32_t how;
+  std::uint64_t registers[27];
+  std::uint64_t behind_call;
+  std::uint64_t any_handler_ends_it;
+  std::uint64_t call[9];
+};
+
+// own_way.cpp: the same without a supervisor. Takes back an EINTR that there is because of us.
+void find_own_way(const Frame& frame, WayOut& out);
+
 // group_stop.cpp. Stops the process again if a signal had stopped it before the order came; all
 // threads call it, and come back when the process goes on.
 void stop_as_before();

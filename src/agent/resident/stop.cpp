@@ -96,15 +96,6 @@ void follow_orders(ParkedThread& place) {
   }
 }
 
-// What is kept of a place when it goes: how the thread leaves our handler.
-struct WayOut {
-  std::uint32_t how;
-  std::uint64_t registers[27];
-  std::uint64_t behind_call;
-  std::uint64_t any_handler_ends_it;
-  std::uint64_t call[9];
-};
-
 template <typename From, typename To>
 void copy_way(const From& from, To& to) {
   to.how = from.how;
@@ -245,6 +236,7 @@ void on_stop(int signal, SignalInfo* info, Frame* frame) {
   if (in_resident_text(frame->rip)) return leave_blocking_call(*frame, *info);
   if (!owns_memory()) return;  // it borrows this memory
   WayOut out{};
+  find_own_way(*frame, out);
   for (std::uint64_t stop = info->order.stop; stop != 0; stop = take_order()) {
     follow_stop(stop, *frame, out);
   }
