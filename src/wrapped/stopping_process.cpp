@@ -110,7 +110,8 @@ bool StoppingProcess::wake() {
     process::queue_signal_to_thread(pid_, tid, info);
   }
   tell_to_stop_again();
-  ::kill(pid_, SIGCONT);
+  info.si_signo = SIGCONT;  // which tells it from that of others
+  process::queue_signal(pid_, info);
   return true;
 }
 

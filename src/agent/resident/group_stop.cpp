@@ -16,11 +16,25 @@ constexpr std::uint64_t kUnblock = 1;
 std::uint64_t own_pid() { return static_cast<std::uint64_t>(raw_syscall(__NR_getpid)); }
 std::uint64_t own_tid() { return static_cast<std::uint64_t>(raw_syscall(__NR_gettid)); }
 
-// Somebody wants it to go on. It shows because we block the signal.
+union Taken {
+  SignalInfo info;
+  std::uint8_t whole[kInfoBytes];
+};
+
+void queue_again(std::uint64_t signal, const Taken& taken) {
+  raw_syscall(__NR_rt_tgsigqueueinfo, own_pid(), own_tid(), signal, address_of(&taken));
+}
+
+// Somebody wants it to go on. It shows because we block the signal; the supervisor's own is
+// dropped, if it has not done that.
 bool was_continued() {
-  std::uint64_t pending = 0;
-  raw_syscall(__NR_rt_sigpending, address_of(&pending), 8);
-  return (pending & bit_of(kContinue)) != 0;
+  Taken taken{};
+  while (take_signals(bit_of(kContinue), address_of(&taken), 1) == 1) {
+    if (is_order(taken.info)) continue;
+    queue_again(kContinue, taken);
+    return true;
+  }
+  return false;
 }
 
 // All threads stop with us, wherever they are; we return when the process has been continued.
@@ -55,13 +69,10 @@ bool is_order(const SignalInfo& info) {
 // The order may also have come twice.
 std::uint64_t take_order() {
   const std::uint64_t signal = resident().record.stop_signal;
-  union {
-    SignalInfo info;
-    std::uint8_t whole[kInfoBytes];
-  } taken{};
+  Taken taken{};
   while (take_signals(bit_of(signal), address_of(&taken), 1) == 1) {
     if (!is_order(taken.info)) {  // the program's: it comes when we have left
-      raw_syscall(__NR_rt_tgsigqueueinfo, own_pid(), own_tid(), signal, address_of(&taken));
+      queue_again(signal, taken);
       break;
     }
     const std::uint64_t stop = taken.info.order.stop;
