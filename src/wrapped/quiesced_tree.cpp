@@ -118,11 +118,8 @@ void QuiescedTree::forget_child_signals() {
 
 void QuiescedTree::check_managed(pid_t pid) const {
   if (is_managed(pid, computation_)) return;
-  throw base::Error(base::ErrorCode::refused,
-                    fmt::format("process {} runs without a resident agent: a program of another "
-                                "kind than x86-64 ELF, or one that left the computation",
-                                pid),
-                    "wait until it has ended, or launch the program with --mode external");
+  throw base::Error(base::ErrorCode::refused, fmt::format("process {}: {}", pid, kNoAgent),
+                    kNoAgentRemedy);
 }
 
 bool QuiescedTree::add_new() {

@@ -24,4 +24,5 @@ class ContinueWrapped(undisturbed.Continue):
 
 if __name__ == "__main__":
     disturbed.main(ContinueWrapped, disturbed.features(undisturbed.OPTIONS) | {
-        "forkstorm": {"all_checkpoints": {"user": 30, "root": 10}}})
+        "forkstorm": {"all_checkpoints": {"user": 30, "root": 10}},
+        "hostile_signals": {"all_checkpoints": {"user": 100, "root": 100}}})

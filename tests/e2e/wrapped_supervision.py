@@ -113,7 +113,7 @@ class WrappedSupervision(TorporTest):
             self.torpor_ok("checkpoint", "c")
             self.assertEqual(process_state(root), "T")
         self.assertEqual(len(self.output()), lines)
-        self.assertIn("stopped", self.torpor_ok("inspect", "c"))
+        self.assertIn("stopped", self.torpor_ok("inspect", "c", "tree"))
         os.kill(root, signal.SIGCONT)
         self.wait_for_more()
         self.torpor_ok("checkpoint", "c")
