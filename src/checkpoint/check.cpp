@@ -46,7 +46,13 @@ void check_processes(const Request& request, const std::vector<pid_t>& members,
                      std::vector<Finding>& findings) {
   std::vector<resource::Obstacle> obstacles;
   const pid_t surroundings = request.reaper != 0 ? request.reaper : ::getpid();
-  for (const pid_t pid : members) resource::check_process(pid, surroundings, obstacles);
+  for (const pid_t pid : members) {
+    if (request.wrapped && !wrapped::is_managed(pid, *request.wrapped)) {
+      findings.push_back({true, pid, "program", wrapped::kNoAgent, wrapped::kNoAgentRemedy});
+      continue;
+    }
+    resource::check_process(pid, surroundings, obstacles);
+  }
   resource::check_sharing(members, obstacles);
   resource::check_system_v(members, obstacles);
   for (const resource::Obstacle& obstacle : obstacles) {

@@ -190,7 +190,8 @@ void Session::capture_tree() {
       process.set_state(snapshot::Process::STOPPED);
       process.mutable_attributes()->set_stop_signal(
           static_cast<std::uint32_t>(member.held.stop_signal));
-      process.mutable_attributes()->set_stop_collected(stat.exit_code == 0);
+      process.mutable_attributes()->set_stop_collected(
+          member.held.stop_collected.value_or(stat.exit_code == 0));
     }
     if (member.held.pid == request_.root) {
       model_.set_root_pid(member.held.seen_pid);

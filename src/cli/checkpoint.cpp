@@ -11,6 +11,7 @@
 #include "supervisor/replies.h"
 #include "supervisor/runtime_dir.h"
 #include "supervisor/standard_streams.h"
+#include "wrapped/adoption.h"
 
 namespace torpor::cli {
 namespace {
@@ -43,6 +44,9 @@ control::CheckpointOutcome take_it_here(pid_t pid, const CheckpointArguments& ar
   request.kill = arguments.kill;
   request.keep = arguments.keep;
   request.outside = supervisor::outside_streams_of(pid);
+  const auto adopted = wrapped::computation_of(pid);
+  if (adopted) request.wrapped = adopted->computation;
+  if (adopted && adopted->ids) adopted->ids->leave();
   base::Progress progress;
   ProgressWatcher watcher("writing " + request.name, progress);
   return supervisor::to_message(checkpoint::run(request, progress), request);

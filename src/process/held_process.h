@@ -3,6 +3,7 @@
 
 #include <sys/types.h>
 
+#include <optional>
 #include <vector>
 
 #include "process/agent_client.h"
@@ -18,9 +19,11 @@ struct HeldProcess {
   pid_t seen_pid = 0;  // as the process sees itself
 
   // ---- what a checkpoint reads, however the threads were stopped; a husk has none of it
-  bool zombie = false;                  // no thread left
-  bool leader_dead = false;             // the leader has exited, others have not
-  int stop_signal = 0;                  // of the group stop that it is in, or 0
+  bool zombie = false;       // no thread left
+  bool leader_dead = false;  // the leader has exited, others have not
+  int stop_signal = 0;       // of the group stop that it is in, or 0
+  // Whether its parent knows of that stop; where it is let go on meanwhile, /proc does not tell.
+  std::optional<bool> stop_collected;
   std::vector<StoppedThread*> threads;  // the living ones; the leader first if it lives
   // Of each of them, in order: see answers_of() (thread_answers.h).
   std::vector<agent::ThreadAnswers> answers;

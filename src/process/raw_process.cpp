@@ -42,6 +42,10 @@ int queue_signal(pid_t pid, siginfo_t& info) {
   return static_cast<int>(::syscall(SYS_rt_sigqueueinfo, pid, info.si_signo, &info));
 }
 
+int queue_signal_to_thread(pid_t pid, pid_t tid, siginfo_t& info) {
+  return static_cast<int>(::syscall(SYS_rt_tgsigqueueinfo, pid, tid, info.si_signo, &info));
+}
+
 int get_capabilities(__user_cap_header_struct* header, __user_cap_data_struct* data) {
   return static_cast<int>(::syscall(SYS_capget, header, data));
 }

@@ -25,6 +25,8 @@ int take_descriptor_of_thread(pid_t pid, pid_t tid, int fd);
 
 // rt_sigqueueinfo(2): a signal with a description of our own making.
 int queue_signal(pid_t pid, siginfo_t& info);
+// rt_tgsigqueueinfo(2): the same to one thread.
+int queue_signal_to_thread(pid_t pid, pid_t tid, siginfo_t& info);
 
 int get_capabilities(__user_cap_header_struct* header, __user_cap_data_struct* data);
 int set_capabilities(__user_cap_header_struct* header, const __user_cap_data_struct* data);

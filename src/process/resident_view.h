@@ -22,7 +22,7 @@ class ResidentView {
   [[nodiscard]] bool no_new_privs() const { return head_.record.no_new_privs != 0; }
   // The mask of a thread that has these of our signals blocked (ResidentThread::blocked).
   [[nodiscard]] std::uint64_t mask(std::uint64_t real, std::uint32_t blocked) const;
-  [[nodiscard]] int stop_signal() const { return static_cast<int>(head_.record.stop_signal); }
+  [[nodiscard]] const agent::ExecRecord& record() const { return head_.record; }
 
  private:
   struct Head {  // struct Resident up to its processes and threads

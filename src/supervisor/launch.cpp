@@ -13,6 +13,7 @@
 #include "supervisor/names.h"
 #include "supervisor/spawn.h"
 #include "supervisor/standard_streams.h"
+#include "wrapped/adoption.h"
 #include "wrapped/id_table_file.h"
 
 namespace torpor::supervisor {
@@ -85,6 +86,9 @@ void attach(const AttachOptions& options) {
   Supervisor supervisor(signals, std::move(name), options.policy,
                         status(control::Status::ATTACHED, command));
   supervisor.supervise_stranger(options.pid, outside_streams_of(options.pid));
+  if (auto adopted = wrapped::computation_of(options.pid)) {
+    supervisor.set_wrapped(adopted->computation, std::move(adopted->ids));
+  }
   supervisor.run();
 }
 

@@ -54,7 +54,11 @@ class Supervisor {
   void supervise_stranger(pid_t root, OutsideStreams outside);
 
   // Its processes have resident agents.
-  void set_wrapped(std::optional<wrapped::Computation> computation) { wrapped_ = computation; }
+  void set_wrapped(std::optional<wrapped::Computation> computation,
+                   std::shared_ptr<wrapped::IdTableFile> ids = nullptr) {
+    wrapped_ = computation;
+    ids_ = std::move(ids);
+  }
 
   // Until the root of the program has ended and whoever still waits for a checkpoint has his
   // answer. Returns the root's exit status (128+n for a signal). For a stranger also until we are

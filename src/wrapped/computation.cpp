@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "process/proc_file.h"
 #include "process/proc_status.h"
+#include "process/resident_view.h"
 #include "process/stopped_tree.h"
 
 namespace torpor::wrapped {

@@ -5,6 +5,7 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -38,5 +39,11 @@ std::vector<std::string> husk_arguments(const Computation& computation);
 // Whether the process has a resident agent of this computation. True also for one that is about to
 // end, which has no program any more.
 bool is_managed(pid_t pid, const Computation& computation);
+// Why one that has none is in the way, and what can be done.
+inline constexpr char kNoAgent[] =
+    "it runs without a resident agent: a program of another kind than x86-64 ELF, or one that left "
+    "the computation";
+inline constexpr char kNoAgentRemedy[] =
+    "wait until it has ended, or launch the program with --mode external";
 
 }  // namespace torpor::wrapped

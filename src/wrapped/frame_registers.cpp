@@ -1,12 +1,11 @@
 #include "wrapped/frame_registers.h"
 
-#include <linux/futex.h>
 #include <sys/syscall.h>
-#include <time.h>
 
 #include <cerrno>
 #include <cstring>
-#include <span>
+
+#include "agent/resident/interrupted_call.h"
 
 namespace torpor::wrapped {
 namespace {
@@ -14,10 +13,10 @@ namespace {
 using process::BlockedSyscall;
 using process::Registers;
 
-constexpr std::int64_t kRestartSys = -512;
-constexpr std::int64_t kRestartNoHand = -514;
-constexpr std::int64_t kRestartBlock = -516;
-constexpr std::uint64_t kInstructionBytes = 2;
+using agent::kRestartBlock;
+using agent::kRestartSys;
+
+constexpr std::uint64_t kInstructionBytes = agent::kCallInstructionBytes;
 
 Registers from_frame(const agent::Frame& f, const std::uint64_t (&bases)[2]) {
   Registers r{};
@@ -35,31 +34,6 @@ bool has_arguments(const Registers& r, const BlockedSyscall& seen) {
   return std::memcmp(now, seen.args, sizeof(now)) == 0 && r.rsp == seen.sp;
 }
 
-// What the kernel had in mind before it saw that there was a handler. EINTR itself where it would
-// have been that in any case.
-std::int64_t code_before_handler(const BlockedSyscall& call) {
-  switch (call.nr) {
-    case SYS_nanosleep:
-    case SYS_poll:
-    case SYS_restart_syscall: return kRestartBlock;
-    case SYS_clock_nanosleep:
-      return (call.args[1] & TIMER_ABSTIME) != 0 ? kRestartNoHand : kRestartBlock;
-    case SYS_futex: {
-      const auto command = call.args[1] & FUTEX_CMD_MASK;
-      const bool waits = command == FUTEX_WAIT || command == FUTEX_WAIT_BITSET;
-      return waits && call.args[3] != 0 ? kRestartBlock : -EINTR;
-    }
-    case SYS_pause:
-    case SYS_rt_sigsuspend:
-    case SYS_select:
-    case SYS_pselect6:
-    case SYS_ppoll:
-    case SYS_msgrcv:
-    case SYS_msgsnd: return kRestartNoHand;
-    default: return -EINTR;
-  }
-}
-
 }  // namespace
 
 StopRegisters registers_at_stop(const agent::Frame& frame, const std::uint64_t (&bases)[2],
@@ -72,7 +46,7 @@ StopRegisters registers_at_stop(const agent::Frame& frame, const std::uint64_t (
     r.rax = static_cast<std::uint64_t>(kRestartSys);
     stop.end = CallEnd::by_handler_without_restart;
   } else if (r.rip == seen->pc && static_cast<std::int64_t>(r.rax) == -EINTR) {
-    r.rax = static_cast<std::uint64_t>(code_before_handler(*seen));
+    r.rax = static_cast<std::uint64_t>(agent::code_before_handler(seen->nr, seen->args));
     stop.end = CallEnd::by_any_handler;
   } else {
     return stop;
@@ -80,22 +54,6 @@ StopRegisters registers_at_stop(const agent::Frame& frame, const std::uint64_t (
   r.orig_rax = static_cast<std::uint64_t>(seen->nr);
   stop.behind_call = seen->pc;
   return stop;
-}
-
-std::optional<long> call_from_code(std::span<const std::byte> code) {
-  constexpr std::size_t kMoveBytes = 5;  // mov $number, %eax
-  constexpr std::byte kMove{0xb8};
-  if (code.size() < kMoveBytes + kInstructionBytes) return std::nullopt;
-  const auto call = code.last(kInstructionBytes);
-  if (call[0] != std::byte{0x0f} || call[1] != std::byte{0x05}) return std::nullopt;
-  for (std::size_t at = code.size() - kInstructionBytes - kMoveBytes + 1; at-- > 0;) {
-    if (code[at] != kMove) continue;
-    std::uint32_t number = 0;
-    std::memcpy(&number, &code[at + 1], sizeof(number));
-    constexpr std::uint32_t kMost = 600;
-    if (number < kMost) return number;
-  }
-  return std::nullopt;
 }
 
 WayOn way_on(const Registers& stopped) {

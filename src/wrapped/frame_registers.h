@@ -3,7 +3,6 @@
 
 #include <cstdint>
 #include <optional>
-#include <span>
 
 #include "agent/resident/frame.h"
 #include "process/proc_syscall.h"
@@ -25,10 +24,6 @@ struct StopRegisters {
 // what it has decided, so that the call is entered again.
 StopRegisters registers_at_stop(const agent::Frame& frame, const std::uint64_t (&bases)[2],
                                 const std::optional<process::BlockedSyscall>& seen);
-
-// The system call that the code before `rip` asks for, where it says so in a constant: for a thread
-// that was not seen in its call. `code`: the bytes that end at `rip`.
-std::optional<long> call_from_code(std::span<const std::byte> code);
 
 // Where and with what the thread goes on, as no kernel looks at -ERESTART... any more: at its
 // system call instruction if it was in a call.

@@ -22,26 +22,34 @@ std::uint32_t highest_pid() {
 
 }  // namespace
 
-IdTableFile::IdTableFile(const Computation& computation)
+IdTableFile::IdTableFile(const Computation& computation, int flags)
     : path_(fmt::format("{}{:x}", agent::kIdTablePrefix, computation.number)) {
-  const base::UniqueFd file(::open(path_.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
-  if (!file) base::throw_system("cannot make {}", path_);
+  const base::UniqueFd file(::open(path_.c_str(), O_RDWR | O_CLOEXEC | flags, 0600));
+  if (!file) base::throw_system("cannot open {}", path_);
   void* place = MAP_FAILED;
   if (::ftruncate(file.get(), agent::kIdTableBytes) == 0) {
     place =
         ::mmap(nullptr, agent::kIdTableBytes, PROT_READ | PROT_WRITE, MAP_SHARED, file.get(), 0);
   }
   if (place == MAP_FAILED) {
-    ::unlink(path_.c_str());
-    base::throw_system("cannot make a table of process ids in {}", path_);
+    if (flags != 0) ::unlink(path_.c_str());
+    base::throw_system("cannot map a table of process ids in {}", path_);
   }
   table_ = static_cast<agent::IdTable*>(place);
+}
+
+IdTableFile::IdTableFile(const Computation& computation)
+    : IdTableFile(computation, O_CREAT | O_EXCL) {
   agent::prepare_ids(*table_, highest_pid());
+}
+
+std::unique_ptr<IdTableFile> IdTableFile::existing(const Computation& computation) {
+  return std::unique_ptr<IdTableFile>(new IdTableFile(computation, 0));
 }
 
 IdTableFile::~IdTableFile() {
   ::munmap(table_, agent::kIdTableBytes);
-  ::unlink(path_.c_str());
+  if (removed_) ::unlink(path_.c_str());
 }
 
 pid_t IdTableFile::seen(pid_t ours) const {

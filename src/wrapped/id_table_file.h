@@ -11,19 +11,29 @@
 
 namespace torpor::wrapped {
 
-// Makes the file, which is removed with the object: processes that have it mapped keep it.
+// The file is removed with the object: processes that have it mapped keep it.
 class IdTableFile final : public process::IdView {
  public:
+  // Makes the file.
   explicit IdTableFile(const Computation& computation);
+  // That of a running computation, which an earlier supervisor has left behind. Throws Error system
+  // where it is gone.
+  static std::unique_ptr<IdTableFile> existing(const Computation& computation);
   ~IdTableFile() override;
   IdTableFile(const IdTableFile&) = delete;
   IdTableFile& operator=(const IdTableFile&) = delete;
+
+  // The file stays: this is not the supervisor's.
+  void leave() { removed_ = false; }
 
   [[nodiscard]] agent::IdTable& table() const { return *table_; }
   [[nodiscard]] pid_t seen(pid_t ours) const override;
 
  private:
+  IdTableFile(const Computation& computation, int flags);
+
   std::string path_;
+  bool removed_ = true;
   agent::IdTable* table_ = nullptr;
 };
 

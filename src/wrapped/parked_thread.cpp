@@ -10,6 +10,7 @@
 #include <span>
 
 #include "agent/resident/id_structs.h"
+#include "agent/resident/interrupted_call.h"
 #include "base/error.h"
 #include "process/extended_registers.h"
 #include "process/proc_stat.h"
@@ -22,6 +23,9 @@ namespace {
 using process::BlockedSyscall;
 using process::Registers;
 
+using SleptCall = std::array<std::uint64_t, 9>;
+static_assert(sizeof(SleptCall) == sizeof(agent::ParkedThread::slept));
+
 // The program's sets lie in the agent while a call waits with them.
 bool is_in_agent(std::uint64_t address) {
   return address - agent::kResidentData < sizeof(agent::Resident);
@@ -29,17 +33,17 @@ bool is_in_agent(std::uint64_t address) {
 
 // A thread that was not seen asleep, and yet was in a call.
 std::optional<BlockedSyscall> guess_call(pid_t tid, const agent::Frame& frame) {
-  constexpr std::size_t kBytes = 24;
   if (static_cast<std::int64_t>(frame.rax) != -EINTR || frame.rcx != frame.rip) return std::nullopt;
-  std::array<std::byte, kBytes> code{};
+  std::array<std::uint8_t, agent::kCodeBytes> code{};
   try {
-    process::read_memory(tid, base::RemotePtr(frame.rip - kBytes), code);
+    process::read_memory(tid, base::RemotePtr(frame.rip - agent::kCodeBytes),
+                         std::as_writable_bytes(std::span(code)));
   } catch (const base::Error&) {
     return std::nullopt;
   }
-  const auto number = call_from_code(code);
-  if (!number) return std::nullopt;
-  return BlockedSyscall{*number,
+  const std::int64_t number = agent::call_in_code(code.data(), code.size());
+  if (number < 0) return std::nullopt;
+  return BlockedSyscall{number,
                         {frame.rdi, frame.rsi, frame.rdx, frame.r10, frame.r8, frame.r9},
                         frame.rsp,
                         frame.rip};
@@ -89,11 +93,9 @@ ParkedThread::ParkedThread(pid_t pid, pid_t tid, base::RemotePtr place,
       registers_.rax == SYS_rt_sigtimedwait) {
     take_back_giving_up();
   }
-  if (stop.end != CallEnd::none) {
-    put(tid_, place_, offsetof(agent::ParkedThread, behind_call), stop.behind_call);
-    put<std::uint64_t>(tid_, place_, offsetof(agent::ParkedThread, any_handler_ends_it),
-                       stop.end == CallEnd::by_any_handler ? 1 : 0);
-  }
+  put(tid_, place_, offsetof(agent::ParkedThread, behind_call), stop.behind_call);
+  put<std::uint64_t>(tid_, place_, offsetof(agent::ParkedThread, any_handler_ends_it),
+                     stop.end == CallEnd::by_any_handler ? 1 : 0);
   tell_way_on();
 }
 
@@ -125,10 +127,13 @@ void ParkedThread::note_call() {
   const auto result = static_cast<std::int64_t>(r.rax);
   if (static_cast<std::int64_t>(r.orig_rax) < 0 || result >= 0) {
     log_.erase(tid_);
+    put(tid_, place_, offsetof(agent::ParkedThread, slept), SleptCall{});
     return;
   }
   log_[tid_] = {
       static_cast<long>(r.orig_rax), {r.rdi, r.rsi, r.rdx, r.r10, r.r8, r.r9}, r.rsp, r.rip};
+  put(tid_, place_, offsetof(agent::ParkedThread, slept),
+      SleptCall{r.orig_rax + 1, r.rdi, r.rsi, r.rdx, r.r10, r.r8, r.r9, r.rsp, r.rip});
 }
 
 void ParkedThread::tell_way_on() {

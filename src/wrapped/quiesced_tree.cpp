@@ -1,5 +1,8 @@
 #include "wrapped/quiesced_tree.h"
 
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <chrono>
 #include <thread>
@@ -15,6 +18,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr std::chrono::milliseconds kOrderAgain{5};
+constexpr std::chrono::milliseconds kWakePatience{1000};
 
 // 'Z' also for one that is gone altogether.
 char state_of(pid_t pid) {
@@ -36,6 +40,11 @@ bool ends_now(pid_t pid) {
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
   return false;
+}
+
+void forget_stop_of_child(pid_t pid) {
+  siginfo_t info{};
+  ::waitid(P_PID, static_cast<id_t>(pid), &info, WSTOPPED | WNOHANG);
 }
 
 process::HeldProcess held_zombie(pid_t pid, const process::IdView* ids) {
@@ -63,20 +72,27 @@ std::unique_ptr<QuiescedTree> QuiescedTree::stop(const process::TreeScope& scope
   return tree;
 }
 
-// As process::StoppedTree: a look that finds nothing new, made while all known are stopped, is the
-// proof that all are.
+QuiescedTree::~QuiescedTree() {
+  try {
+    release();
+  } catch (const base::Error&) {
+    // What is left finds its socket closed, and goes on by itself.
+  }
+}
+
 void QuiescedTree::stop_all(const process::TreeScope& scope, int patience_ms) {
-  std::vector<pid_t> members = process::members_of(scope);
-  while (add_new(members)) {
-    advance(patience_ms);
-    members = process::members_of(scope);
+  stop_some(scope, patience_ms, Which::not_in_group_stop);
+  if (some_left_out_) {
+    for (auto& [pid, process] : stopping_) process->note_child_signal();
+    stop_some(scope, patience_ms, Which::all);
+    forget_child_signals();
   }
   if (stopping_.empty()) {
     throw base::Error(base::ErrorCode::program_gone,
                       fmt::format("process {} has ended", scope.root));
   }
   for (auto& [pid, process] : stopping_) process->hand_over();
-  hold_all(members);
+  hold_all();
   forget_ended_threads();
 }
 
@@ -88,47 +104,87 @@ void QuiescedTree::forget_ended_threads() {
   std::erase_if(log_, [&living](const auto& entry) { return !living.contains(entry.first); });
 }
 
-void QuiescedTree::check_managed(pid_t pid) const {
-  if (is_managed(pid, computation_)) return;
-  throw base::Error(base::ErrorCode::refused,
-                    fmt::format("process {} runs without a resident agent: a program of another "
-                                "kind than x86-64 ELF, or one that left the computation",
-                                pid),
-                    "wait until it has ended, or launch the program with --mode external");
+// As process::StoppedTree: a look that finds nothing new, made while all known are stopped, is the
+// proof that all are.
+void QuiescedTree::stop_some(const process::TreeScope& scope, int patience_ms, Which which) {
+  which_ = which;
+  members_ = process::members_of(scope);
+  while (add_new()) {
+    advance(patience_ms);
+    members_ = process::members_of(scope);
+  }
 }
 
-bool QuiescedTree::add_new(const std::vector<pid_t>& members) {
+// That their children were let go on.
+void QuiescedTree::forget_child_signals() {
+  std::set<pid_t> parents;
+  for (const auto& [pid, process] : stopping_) {
+    if (process->group_stop()) parents.insert(process->group_stop()->parent);
+  }
+  for (const pid_t parent : parents) {
+    const auto found = stopping_.find(parent);
+    if (found != stopping_.end()) found->second->forget_child_signal();
+  }
+}
+
+void QuiescedTree::check_managed(pid_t pid) const {
+  if (is_managed(pid, computation_)) return;
+  throw base::Error(base::ErrorCode::refused, fmt::format("process {}: {}", pid, kNoAgent),
+                    kNoAgentRemedy);
+}
+
+bool QuiescedTree::add_new() {
   bool found = false;
-  std::erase_if(zombies_, [&members](pid_t pid) { return !std::ranges::count(members, pid); });
-  for (const pid_t pid : members) {
+  some_left_out_ = false;
+  std::erase_if(zombies_, [this](pid_t pid) { return !std::ranges::count(members_, pid); });
+  for (const pid_t pid : members_) {
     if (stopping_.contains(pid) || zombies_.contains(pid)) continue;
+    if (which_ == Which::not_in_group_stop && is_in_group_stop(pid)) {
+      some_left_out_ = true;
+      continue;
+    }
     found = true;
     if (state_of(pid) == 'Z') {
       zombies_.insert(pid);
       continue;
     }
     auto process = std::make_unique<StoppingProcess>(pid, computation_, stop_, listener_, log_);
+    if (which_ == Which::all) process->note_child_signal();
     stopping_.emplace(pid, std::move(process));
   }
   return found;
 }
 
+// One that is in a vfork, or in the midst of an exec, cannot be told.
+void QuiescedTree::wake(StoppingProcess& process) {
+  check_managed(process.pid());
+  if (process.wake() || Clock::now() < began_ + kWakePatience) return;
+  throw base::Error(
+      base::ErrorCode::refused,
+      fmt::format("process {} is stopped between vfork and exec, or in an exec", process.pid()),
+      fmt::format("let it go on (kill -CONT {}) and try again", process.pid()));
+}
+
 bool QuiescedTree::is_stopped(StoppingProcess& process, bool order_again) {
+  if (order_again && is_in_group_stop(process.pid())) {
+    wake(process);
+    return false;
+  }
   if (!process.is_connected()) {
     if (process.connect(0)) return false;
     if (!order_again) return false;
     const char state = state_of(process.pid());
     if (state == 'Z') throw base::Error(base::ErrorCode::program_gone, "it has ended");
     check_managed(process.pid());
-    process.order();
+    if (!process.group_stop()) process.order();
     return false;
   }
   return process.stop_threads();
 }
 
 void QuiescedTree::advance(int patience_ms) {
-  const auto began = Clock::now();
-  auto next_order = began;
+  began_ = Clock::now();
+  auto next_order = began_;
   for (;;) {
     const auto now = Clock::now();
     const bool order_again = now >= next_order;
@@ -136,6 +192,11 @@ void QuiescedTree::advance(int patience_ms) {
     pid_t running = 0;
     for (auto at = stopping_.begin(); at != stopping_.end();) {
       const pid_t pid = at->first;
+      if (which_ == Which::not_in_group_stop && !at->second->is_connected() &&
+          is_in_group_stop(pid)) {
+        at = stopping_.erase(at);
+        continue;
+      }
       try {
         if (!is_stopped(*at->second, order_again)) running = pid;
         ++at;
@@ -147,7 +208,7 @@ void QuiescedTree::advance(int patience_ms) {
       }
     }
     if (running == 0) return;
-    if (now - began > std::chrono::milliseconds(patience_ms)) {
+    if (now - began_ > std::chrono::milliseconds(patience_ms)) {
       throw base::Error(base::ErrorCode::timeout,
                         fmt::format("process {} did not stop within {} ms (state {})", running,
                                     patience_ms, state_of(running)),
@@ -157,8 +218,8 @@ void QuiescedTree::advance(int patience_ms) {
   }
 }
 
-void QuiescedTree::hold_all(const std::vector<pid_t>& members) {
-  for (const pid_t pid : members) {
+void QuiescedTree::hold_all() {
+  for (const pid_t pid : members_) {
     const auto living = stopping_.find(pid);
     if (living != stopping_.end()) {
       held_.push_back(living->second->held());
@@ -183,10 +244,29 @@ void QuiescedTree::await_end(int milliseconds) {
   }
 }
 
+// Once it is stopped again, its parent forgets that it was not.
+void QuiescedTree::release(StoppingProcess& process) {
+  const bool was_stopped = process.is_connected();
+  process.release();
+  if (!was_stopped || !process.group_stop()) return;
+  const GroupStop& stop = *process.group_stop();
+  const auto parent = stopping_.find(stop.parent);
+  if (parent != stopping_.end()) {
+    parent->second->forget_stop_of(process.seen_pid(), stop.collected);
+  }
+  if (stop.parent == ::getpid() && stop.collected) forget_stop_of_child(process.pid());
+}
+
+// Children first: what their stops tell is taken back in their parents.
 void QuiescedTree::release() {
-  for (auto& [pid, process] : stopping_) {
+  const auto rank = [this](pid_t pid) { return std::ranges::find(members_, pid); };
+  std::vector<StoppingProcess*> order;
+  for (auto& [pid, process] : stopping_) order.push_back(process.get());
+  std::ranges::sort(
+      order, [&rank](const auto* a, const auto* b) { return rank(a->pid()) > rank(b->pid()); });
+  for (StoppingProcess* process : order) {
     try {
-      process->release();
+      release(*process);
     } catch (const base::Error& error) {
       // It has been killed meanwhile, or goes on by itself.
       if (error.code() != base::ErrorCode::program_gone) throw;

@@ -44,6 +44,14 @@ std::optional<BlockedSyscall> parse(std::span<const std::byte> text) {
   }
 }
 
+BlockedSyscall slept_call(const agent::ParkedThread& parked) {
+  const std::uint64_t* noted = &parked.slept[0];
+  return {static_cast<long>(noted[0]) - 1,
+          {noted[1], noted[2], noted[3], noted[4], noted[5], noted[6]},
+          noted[7],
+          noted[8]};
+}
+
 }  // namespace
 
 StoppingProcess::StoppingProcess(pid_t pid, const Computation& computation, std::uint64_t stop,
@@ -104,6 +112,41 @@ void StoppingProcess::look_at_leader() {
   } catch (const base::Error&) {
     // Not for us to see, or it has ended.
   }
+}
+
+void StoppingProcess::tell_to_stop_again() {
+  const base::RemotePtr place(agent::kResidentData + offsetof(agent::Resident, process) +
+                              offsetof(ResidentProcess, stop_again));
+  process::write_value(process::living_thread(pid_), place,
+                       static_cast<std::uint32_t>(group_stop_->signal));
+}
+
+bool StoppingProcess::wake() {
+  if (!hears_orders()) return false;
+  if (!group_stop_) {
+    check_next_signal(pid_, computation_.stop_signal);
+    group_stop_ = read_group_stop(pid_);
+  }
+  siginfo_t info = order_info();
+  for (const pid_t tid : living_threads()) {
+    note(tid, process::blocked_syscall(pid_, tid));
+    threads_[tid].ordered = true;
+    process::queue_signal_to_thread(pid_, tid, info);
+  }
+  tell_to_stop_again();
+  info.si_signo = SIGCONT;  // which tells it from that of others
+  process::queue_signal(pid_, info);
+  return true;
+}
+
+void StoppingProcess::forget_child_signal() {
+  if (!had_child_signal_) drop_signal(*client_, SIGCHLD);
+}
+
+void StoppingProcess::forget_stop_of(pid_t child, bool collected) {
+  if (!client_) return;
+  if (collected) collect_stop(*client_, child);
+  forget_child_signal();
 }
 
 bool StoppingProcess::connect(int milliseconds) {
@@ -195,6 +238,7 @@ void StoppingProcess::hand_over() {
   if (places.empty()) {
     throw base::Error(base::ErrorCode::program_gone, fmt::format("process {} has ended", pid_));
   }
+  if (group_stop_) drop_signal(*client_, SIGCONT);
   client_->call(agent::kHandOver, {0}, "start the thread with its descriptors");
   client_.reset();
   auto connection = listener_.await(pid_, kPatienceMs);
@@ -222,17 +266,28 @@ void StoppingProcess::hand_over() {
 void StoppingProcess::add_parked(base::RemotePtr place, const agent::ParkedThread& parked) {
   const auto tid = static_cast<pid_t>(parked.tid);
   std::vector<BlockedSyscall> seen;
+  if (parked.slept[0] != 0) seen.push_back(slept_call(parked));
   if (threads_[tid].call) seen.push_back(*threads_[tid].call);
   if (log_.contains(tid)) seen.push_back(log_.at(tid));
   parked_.push_back(std::make_unique<ParkedThread>(pid_, tid, place, parked, seen, *view_, log_));
+}
+
+pid_t StoppingProcess::seen_pid() const {
+  if (computation_.ids != nullptr) return computation_.ids->seen(pid_);
+  const std::vector<pid_t> inwards = process::read_status(pid_).nspid;
+  return inwards.empty() ? pid_ : inwards.back();
 }
 
 process::HeldProcess StoppingProcess::held() {
   process::HeldProcess held;
   held.pid = pid_;
   held.ids = computation_.ids;
-  held.seen_pid = held.seen(pid_, process::read_status(pid_).nspid);
+  held.seen_pid = seen_pid();
   held.leader_dead = leader_dead_;
+  if (group_stop_) {
+    held.stop_signal = group_stop_->signal;
+    held.stop_collected = group_stop_->collected;
+  }
   held.agent = &*client_;
   held.resident = &*view_;
   for (const auto& thread : parked_) {
@@ -247,6 +302,7 @@ void StoppingProcess::release() {
   client_->call(agent::kSetUndo, {0, 0}, "forget what to undo");
   client_->call(agent::kEndStop, {}, "let its threads go");
   client_.reset();
+  if (group_stop_) await_group_stop(pid_);
 }
 
 }  // namespace torpor::wrapped

@@ -5,8 +5,8 @@ from inside several times, and end as if undisturbed.
 usage: continue_wrapped.py [PROGRAM...] [--seed N] [--cycles N] [--only root|user]
 """
 # ctest-for-each: proclist creds pending_signals dispositions hostile_signals fds pipes socketpairs epolls signalfds
-# ctest-for-each: memory_anonymous memory_shared memory_fork daemon dead_leader thread_attrs inflight_vfork
-# ctest-for-each: blocked_calls clocks itimers timerfds pidfds forkstorm
+# ctest-for-each: memory_anonymous memory_shared memory_fork process_tree stopped daemon dead_leader thread_attrs
+# ctest-for-each: inflight_vfork blocked_calls clocks itimers timerfds pidfds forkstorm
 # ctest: TIMEOUT 600
 
 import importlib
@@ -24,4 +24,5 @@ class ContinueWrapped(undisturbed.Continue):
 
 if __name__ == "__main__":
     disturbed.main(ContinueWrapped, disturbed.features(undisturbed.OPTIONS) | {
-        "forkstorm": {"all_checkpoints": {"user": 30, "root": 10}}})
+        "forkstorm": {"all_checkpoints": {"user": 30, "root": 10}},
+        "hostile_signals": {"all_checkpoints": {"user": 100, "root": 100}}})

@@ -4,7 +4,7 @@ moments, from inside, ended, and brought back from outside. In the end nobody ca
 
 usage: cycle_wrapped.py [PROGRAM...] [--seed N] [--cycles N] [--only root|user]
 """
-# ctest-for-each: tokens forkstorm go sqlite
+# ctest-for-each: tokens forkstorm go sqlite stopped process_tree
 # ctest: TIMEOUT 600 PROCESSORS 2 COST 50
 
 import time
@@ -44,4 +44,4 @@ class CycleWrapped(Cycle):
 
 
 if __name__ == "__main__":
-    disturbed.main(CycleWrapped, PROGRAMS)
+    disturbed.main(CycleWrapped, PROGRAMS | {"stopped": {}, "process_tree": {}})

@@ -4,10 +4,10 @@ sees nothing of it: what the kernel keeps for a process is there again.
 
 usage: features.py [PROGRAM...] [--seed N] [--cycles N] [--only root|user]
 """
-# ctest-for-each: proclist argv_env creds pending_signals dispositions fds deleted_file directories
+# ctest-for-each: proclist argv_env creds pending_signals dispositions hostile_signals fds deleted_file directories
 # ctest-for-each: devices pipes fifos socketpairs eventfds epolls signalfds memory_anonymous
 # ctest-for-each: memory_shared memory_files memory_zeros memory_fork memory_layout private_file_zero
-# ctest-for-each: process_tree daemon dead_leader thread_attrs inflight_vfork blocked_calls clocks
+# ctest-for-each: process_tree stopped daemon dead_leader thread_attrs inflight_vfork blocked_calls clocks
 # ctest-for-each: itimers timerfds pidfds
 
 import time
@@ -31,8 +31,10 @@ OPTIONS = {
 
 
 class Features(DisturbedTest):
+    cycles = DEFAULT_CYCLES
+
     def setUp(self):
-        self.wanted = disturbed.settings().cycles or DEFAULT_CYCLES
+        self.wanted = disturbed.settings().cycles or self.cycles
         self.options = [*self.options, "--seconds", str(max(SECONDS, self.wanted // 2))]
         super().setUp()
 
@@ -54,4 +56,4 @@ class Features(DisturbedTest):
 
 
 if __name__ == "__main__":
-    disturbed.main(Features, disturbed.features(OPTIONS))
+    disturbed.main(Features, disturbed.features(OPTIONS) | {"hostile_signals": {"cycles": 10}})

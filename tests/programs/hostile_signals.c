@@ -20,6 +20,12 @@ struct raw_action {
 
 static const uint64_t kUnblockable = 1ULL << (SIGKILL - 1) | 1ULL << (SIGSTOP - 1);
 static long long end;
+static const char* stop_file;
+
+/* A torpor test ends it before its time. */
+static int goes_on(void) {
+  return time_left(end) && (stop_file == NULL || access(stop_file, F_OK) != 0);
+}
 
 static void handler(int number) { CHECK(0, "signal %d came", number); }
 
@@ -57,12 +63,12 @@ static void change_actions(void) {
         if (kind == 2) action.mask = ~0ULL >> (number % 3 * 16);
         set_and_check(number, action);
       }
-  } while (time_left(end));
+  } while (goes_on());
 }
 
 static void* block_all(void* argument) {
   const uint64_t sets[] = {~0ULL, 0x5555555555555555ULL, ~0ULL};
-  for (int i = (int)(intptr_t)argument; time_left(end); i = (i + 1) % 3) {
+  for (int i = (int)(intptr_t)argument; goes_on(); i = (i + 1) % 3) {
     uint64_t seen = 0;
     MUST(syscall(SYS_rt_sigprocmask, SIG_SETMASK, &sets[i], NULL, sizeof seen));
     for (int look = 0; look < 200; ++look) {
@@ -77,7 +83,7 @@ static void* block_all(void* argument) {
 static void* close_all(void* unused) {
   const uint64_t all = ~0ULL;
   MUST(syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, NULL, sizeof all));
-  while (time_left(end))
+  while (goes_on())
     for (int fd = 3; fd < 1024; ++fd) CHECK(close(fd) == -1, "descriptor %d was open", fd);
   return unused;
 }
@@ -86,6 +92,7 @@ int main(int argc, char** argv) {
   pthread_t threads[kThreads];
   const uint64_t all = ~0ULL;
   end = end_time(argc, argv);
+  stop_file = text_option(argc, argv, "--stop-file", NULL);
   for (int fd = 3; fd < 1024; ++fd) close(fd);
   MUST(syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, NULL, sizeof all));
   for (intptr_t i = 0; i < kThreads; ++i)

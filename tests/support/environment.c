@@ -66,6 +66,8 @@ static void install(char letter) {
   if (letter == 'a' || letter == 'c') refuse_namespaces(filter);
   if (letter != 'a') refuse_access_to_others(filter);
   if (letter == 'b' || letter == 'c') refuse(filter, SCMP_SYS(ptrace));
+  // Programs of 32 bits run, as they do in containers.
+  seccomp_attr_set(filter, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_ALLOW);
   // Who may install a filter without it keeps setuid programs.
   seccomp_attr_set(filter, SCMP_FLTATR_CTL_NNP, letter == 'c' || geteuid() != 0);
   int result = seccomp_load(filter);

@@ -219,6 +219,7 @@ class FaultTest(TorporTest):
     """Runs steady, disturbs torpor, and sees to it that nobody was harmed and nothing is left."""
 
     NAME = "it"  # of the computation
+    launch_options: tuple[str, ...] = ()
 
     @classmethod
     def setUpClass(cls):
@@ -248,8 +249,8 @@ class FaultTest(TorporTest):
 
     def launch_steady(self, *options, fault: str | None = None) -> Steady:
         """Under `torpor launch`."""
-        process = self.start_torpor("launch", "--name", self.NAME, "--", self.steady_path, *options,
-                                    env=self.with_fault(fault))
+        process = self.start_torpor("launch", "--name", self.NAME, *self.launch_options, "--",
+                                    self.steady_path, *options, env=self.with_fault(fault))
         steady = self.watch(process, None)
         steady.pid = steady.output.ready[0]
         self.computation(self.NAME)  # it can be asked, too

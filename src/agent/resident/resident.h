@@ -102,6 +102,26 @@ std::int64_t set_up(const ExecRecord& record);
 std::int64_t install_filters();
 [[noreturn, gnu::visibility("hidden")]] void abandon_stop(Context* context);
 
+// How a thread leaves our handler: what stands in its ParkedThread, which goes before.
+struct WayOut {
+  std::uint32_t how;
+  std::uint64_t registers[27];
+  std::uint64_t behind_call;
+  std::uint64_t any_handler_ends_it;
+  std::uint64_t slept[9];
+  std::uint32_t is_new, blocked;
+};
+
+// own_way.cpp: the same without a supervisor. Takes back an EINTR that there is because of us.
+void find_own_way(const Frame& frame, WayOut& out);
+
+// group_stop.cpp. Stops the process again if a signal had stopped it before the order came; all
+// threads call it, and come back when the process goes on.
+void stop_as_before();
+// For a thread in our handler: the stop of an order that has come meanwhile, 0 if none has.
+std::uint64_t take_order();
+bool is_order(const SignalInfo& info);
+
 // loader.cpp. Maps the program in `descriptor` and tells the kernel and the program's stack about
 // it. Where it begins, or -errno.
 std::int64_t load_program(std::uint64_t descriptor, const char* name, std::uint64_t* stack);

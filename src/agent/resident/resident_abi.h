@@ -98,6 +98,10 @@ struct ParkedThread {
   // For kTakeSignals and kQueueSignals; `buffer` has room for `capacity` of 128 bytes each.
   std::uint64_t signals, buffer, capacity, target;
   std::int64_t result;
+  // The call in which it slept when it was first stopped: the number and 1 (0: in none), arguments,
+  // stack pointer, address behind it. Written by the supervisor; found again by the next one, if a
+  // process that a signal has stopped never left our handler in between.
+  std::uint64_t slept[9];
 };
 enum ParkState : std::uint32_t { kParkComing = 0, kParked = 1 };
 enum ThreadOrder : std::uint32_t {
@@ -126,7 +130,12 @@ struct ResidentProcess {
   std::uint64_t room_count;
   std::uint64_t stop;        // the order that is being followed; 0: none
   std::uint64_t ended_stop;  // the last that is over: who comes for it goes on
+  // The process was stopped by this signal before the order came (0: it was not), and is to be
+  // stopped again when that is over. Written by the supervisor.
+  std::uint32_t stop_again;
+  std::uint32_t stop_turn;  // futex, StopTurn
 };
+enum StopTurn : std::uint32_t { kNobodysTurn = 0, kStopping = 1, kTurnOver = 2 };
 inline constexpr std::uint64_t kCleaning = ~std::uint64_t{0};  // in place of a stop
 
 // The resident agent's writable area, at kResidentData.

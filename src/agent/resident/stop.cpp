@@ -105,8 +105,19 @@ void follow_orders(ParkedThread& place) {
   }
 }
 
+template <typename From, typename To>
+void copy_way(const From& from, To& to) {
+  to.how = from.how;
+  copy_bytes(to.registers, from.registers, sizeof(to.registers));
+  to.behind_call = from.behind_call;
+  to.any_handler_ends_it = from.any_handler_ends_it;
+  copy_bytes(to.slept, from.slept, sizeof(to.slept));
+  to.is_new = from.is_new;
+  to.blocked = from.blocked;
+}
+
 // Whether a signal that has come meanwhile ends the call in which the thread was stopped.
-bool is_ended_by_handler(const ParkedThread& place, std::uint64_t mask) {
+bool is_ended_by_handler(const WayOut& place, std::uint64_t mask) {
   if (place.behind_call == 0) return false;
   std::uint64_t pending = 0;
   raw_syscall(__NR_rt_sigpending, address_of(&pending), 8);
@@ -146,21 +157,37 @@ void leave_handler() {
   process.parked = 0;
   process.ready_to_go = 0;
   process.room_ready = 0;
+  process.stop_turn = kNobodysTurn;
   __atomic_store_n(&process.stop, 0, __ATOMIC_SEQ_CST);
 }
 
+enum class Part { taken, none, not_yet };
+
 // The first that comes starts the checkpoint thread.
-bool takes_part(std::uint64_t stop) {
+Part take_part(std::uint64_t stop) {
   ResidentProcess& process = resident().process;
-  if (stop <= __atomic_load_n(&process.ended_stop, __ATOMIC_SEQ_CST)) return false;
+  if (stop <= __atomic_load_n(&process.ended_stop, __ATOMIC_SEQ_CST)) return Part::none;
   std::uint64_t present = 0;
   if (!__atomic_compare_exchange_n(&process.stop, &present, stop, false, __ATOMIC_SEQ_CST,
                                    __ATOMIC_SEQ_CST)) {
-    return present == stop;
+    if (present == stop) return Part::taken;
+    const std::uint64_t over = __atomic_load_n(&process.ended_stop, __ATOMIC_SEQ_CST);
+    return present == kCleaning || present <= over ? Part::not_yet : Part::none;
   }
-  if (start_checkpoint_thread(false) >= 0) return true;
-  let_parked_threads_go();
-  return false;
+  if (start_checkpoint_thread(false) < 0) let_parked_threads_go();
+  return Part::taken;
+}
+
+// Waits until those of an earlier stop, which is over, have left.
+bool enter_stop(std::uint64_t stop) {
+  for (;;) {
+    __atomic_fetch_add(&resident().process.inside, 1, __ATOMIC_SEQ_CST);
+    const Part part = take_part(stop);
+    if (part == Part::taken) return true;
+    leave_handler();
+    if (part == Part::none) return false;
+    raw_syscall(__NR_sched_yield);
+  }
 }
 
 // The program must not see more threads than it has.
@@ -175,29 +202,40 @@ void await_end_of_agent() {
   while (raw_syscall(__NR_tgkill, pid, tid, 0) == 0) raw_syscall(__NR_sched_yield);
 }
 
-// Returns to where the thread was, by sigreturn or otherwise.
-void go_on(Frame& frame, const ParkedThread* place) {
-  constexpr std::int64_t kInterrupted = -EINTR;
-  std::uint32_t how = place == nullptr ? kUnchanged : place->how;
-  std::uint64_t registers[27];
-  if (place != nullptr && is_ended_by_handler(*place, frame.signal_mask)) {
-    frame.rax = static_cast<std::uint64_t>(kInterrupted);
-    frame.rip = place->behind_call;
-    how = kUnchanged;
-  }
-  if (how != kUnchanged) copy_bytes(registers, place->registers, sizeof(registers));
-  if (place != nullptr && place->is_new != 0) {
-    if (place->blocked != 0) this_thread().blocked = place->blocked;
-  }
+void await_end_of_stop() {
   ResidentProcess& process = resident().process;
   __atomic_fetch_add(&process.ready_to_go, 1, __ATOMIC_SEQ_CST);
   futex_wake(&process.ready_to_go);
   await_end_of_agent();
+  stop_as_before();
   leave_handler();
-  if (how == kChanged) put_into(frame, registers);
-  if (how != kRestarting) return;
+}
+
+// Until the stop is over; what has come of it stands in `out`.
+void wait_for_orders(const Frame& frame, WayOut& out) {
+  const std::uint32_t index = __atomic_fetch_add(&resident().process.parked, 1, __ATOMIC_ACQ_REL);
+  if (ParkedThread* place = place_of(index)) {
+    copy_way(out, *place);
+    answer(*place, frame);
+    follow_orders(*place);
+    copy_way(*place, out);
+  }
+  await_end_of_stop();
+}
+
+// Returns to where the thread was, by sigreturn or otherwise.
+void go_on(Frame& frame, const WayOut& out) {
+  constexpr std::int64_t kInterrupted = -EINTR;
+  if (out.is_new != 0 && out.blocked != 0) this_thread().blocked = out.blocked;
+  if (is_ended_by_handler(out, frame.signal_mask)) {
+    frame.rax = static_cast<std::uint64_t>(kInterrupted);
+    frame.rip = out.behind_call;
+    return;
+  }
+  if (out.how == kChanged) put_into(frame, out.registers);
+  if (out.how != kRestarting) return;
   raw_syscall(__NR_sigaltstack, address_of(&frame.stack[0]), 0);  // as sigreturn would
-  leave_by_hand(registers, frame.extended, &frame.signal_mask);
+  leave_by_hand(out.registers, frame.extended, &frame.signal_mask);
 }
 
 // The supervisor ends call_again(). What has not begun yet will be ended by the next try.
@@ -215,20 +253,13 @@ void park_new(Frame& frame) {
 }  // namespace
 
 void park(Frame& frame) {
-  const std::uint32_t index = __atomic_fetch_add(&resident().process.parked, 1, __ATOMIC_ACQ_REL);
-  ParkedThread* place = place_of(index);
-  if (place != nullptr) {
-    answer(*place, frame);
-    follow_orders(*place);
-  }
-  go_on(frame, place);
+  WayOut out{};
+  wait_for_orders(frame, out);
+  go_on(frame, out);
 }
 
 void on_stop(int signal, SignalInfo* info, Frame* frame) {
-  Resident& own = resident();
-  const bool ordered =
-      info->code == kOrderCode && info->order.computation == own.record.computation;
-  if (!ordered) {
+  if (!is_order(*info)) {
     deliver_virtual(static_cast<std::uint64_t>(signal), info, frame);
     return;
   }
@@ -237,13 +268,12 @@ void on_stop(int signal, SignalInfo* info, Frame* frame) {
   // It is on its way; the order comes again.
   if (in_resident_text(frame->rip)) return leave_blocking_call(*frame, *info);
   if (!owns_memory()) return;  // it borrows this memory
-  ResidentProcess& process = own.process;
-  __atomic_fetch_add(&process.inside, 1, __ATOMIC_SEQ_CST);
-  if (!takes_part(info->order.stop)) {
-    leave_handler();
-    return;
+  WayOut out{};
+  find_own_way(*frame, out);
+  for (std::uint64_t stop = info->order.stop; stop != 0; stop = take_order()) {
+    if (enter_stop(stop)) wait_for_orders(*frame, out);
   }
-  park(*frame);
+  go_on(*frame, out);
 }
 
 // How many there were.

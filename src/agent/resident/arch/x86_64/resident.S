@@ -82,7 +82,11 @@ go_to_stack:
     .globl call_once, call_once_end, leave_call_once
 call_once:
     push %rbx
+    push %rbp
     push %r12
+    push %r13
+    push %r14
+    push %r15
     mov %rdi, %rbx
     mov $2, %edi                  // SIG_SETMASK
     xor %edx, %edx
@@ -106,10 +110,14 @@ call_once_end:
     mov $14, %eax
     syscall
 1:  mov %r12, %rax
+    pop %r15
+    pop %r14
+    pop %r13
     pop %r12
+    pop %rbp
     pop %rbx
     ret
-// The handler has all signals blocked.
+// The handler has all signals blocked, and its own in what call_once() has saved for its caller.
 leave_call_once:
     mov %rdi, %rsp
     mov $-4, %r12                 // EINTR
