@@ -14,6 +14,7 @@
 #include "process/proc_syscall.h"
 #include "process/proc_tree.h"
 #include "wrapped/frame_registers.h"
+#include "wrapped/group_stop.h"
 
 namespace torpor::restart {
 namespace {
@@ -197,6 +198,7 @@ void BuiltProcess::give(std::size_t index, const snapshot::Thread& saved, std::i
   static_assert(sizeof(place.registers) == sizeof(on.registers));
   std::memcpy(place.registers, &on.registers, sizeof(place.registers));
   tell_call(registers, place);
+  std::ranges::copy(wrapped::slept_call(registers), place.slept);
   place.is_new = 1;
   const auto bit = [](std::uint64_t signal) { return std::uint64_t{1} << (signal - 1); };
   const auto stop_signal = static_cast<std::uint64_t>(computation_.stop_signal);
@@ -286,11 +288,28 @@ void BuiltProcess::interrupt(pid_t tid) {
   batch.run();
 }
 
-void BuiltProcess::arm() { client_->call(agent::kArm, {}, "let its threads go on without us"); }
+// Its agent does so once its threads are let go, by whomever.
+void BuiltProcess::have_it_stopped() {
+  const RemotePtr place(agent::kResidentData + offsetof(agent::Resident, process) +
+                        offsetof(agent::ResidentProcess, stop_again));
+  const auto signal = static_cast<std::uint32_t>(model_.attributes().stop_signal());
+  memory_->write(place, std::as_bytes(std::span(&signal, 1)));
+}
+
+void BuiltProcess::forget_stops(const StoppedChildren& children) {
+  for (const pid_t child : children.collected) wrapped::collect_stop(*client_, child);
+  if (children.any && !children.had_child_signal) wrapped::drop_signal(*client_, SIGCHLD);
+}
+
+void BuiltProcess::arm() {
+  if (model_.state() == snapshot::Process::STOPPED) have_it_stopped();
+  client_->call(agent::kArm, {}, "let its threads go on without us");
+}
 
 void BuiltProcess::release() {
   client_->call(agent::kEndStop, {}, "let its threads go");
   client_.reset();
+  if (model_.state() == snapshot::Process::STOPPED) wrapped::await_group_stop(pid_);
 }
 
 }  // namespace torpor::restart

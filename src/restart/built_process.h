@@ -12,6 +12,7 @@
 #include "resource/interrupted_calls.h"
 #include "restart/hole.h"
 #include "restart/husk_tree.h"
+#include "restart/stopped_children.h"
 #include "wrapped/listener.h"
 
 namespace torpor::restart {
@@ -47,10 +48,14 @@ class BuiltProcess {
 
   // From now on its threads go on if we die.
   void arm();
+  // When its children, whose ids are this host's, are released.
+  void forget_stops(const StoppedChildren& children);
+  // If a signal had stopped it, it is so again when this returns.
   void release();
 
  private:
   void await_parked();
+  void have_it_stopped();
   [[nodiscard]] std::vector<agent::ParkedThread> read_places() const;
   [[nodiscard]] agent::ParkedThread read_place(std::size_t index) const;
   void give(std::size_t index, const snapshot::Thread& saved, std::int64_t elapsed_ns,

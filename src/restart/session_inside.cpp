@@ -13,6 +13,7 @@
 #include "process/remote_memory.h"
 #include "resource/regular_file.h"
 #include "restart/session.h"
+#include "restart/stopped_children.h"
 
 namespace torpor::restart {
 void Session::identify_by_table() {
@@ -49,12 +50,6 @@ void Session::hold_inside() {
   for (auto& [pid, husk] : tree_->husks()) {
     if (husk.model->state() == snapshot::Process::ZOMBIE) continue;
     tell_resident(husk);
-    if (husk.model->state() == snapshot::Process::STOPPED) {
-      result_.warnings.push_back(fmt::format(
-          "process {} was stopped by a signal and goes on: a restart in the wrapped mode "
-          "cannot stop it again",
-          pid));
-    }
     built_.push_back(std::make_unique<BuiltProcess>(husk, *result_.wrapped, listener));
   }
   for (const auto& built : built_) {
@@ -70,8 +65,14 @@ void Session::hold_inside() {
 
 void Session::release_inside() {
   for (const auto& built : built_) built->arm();
-  // From here on our death would only let all go on.
-  for (const auto& built : std::views::reverse(built_)) built->release();
+  // From here on our death would only let all go on. Children first: what their stops tell is taken
+  // back in their parents.
+  for (const auto& built : std::views::reverse(built_)) {
+    StoppedChildren children = stopped_children_of(model(), built->model());
+    for (pid_t& child : children.collected) child = tree_->husks().at(child).held.pid;
+    built->forget_stops(children);
+    built->release();
+  }
   built_.clear();
 }
 

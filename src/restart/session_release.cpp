@@ -22,6 +22,7 @@
 #include "resource/regular_file.h"
 #include "resource/threads.h"
 #include "restart/session.h"
+#include "restart/stopped_children.h"
 
 namespace torpor::restart {
 namespace {
@@ -53,12 +54,6 @@ bool enter_group_stop(process::Tracee& thread) {
   thread.resume();
   thread.wait(kStopMs);
   return thread.stop_signal() != 0;
-}
-
-bool is_child_signal(const snapshot::Signal& signal) {
-  siginfo_t info{};
-  std::memcpy(&info, signal.info().data(), std::min(sizeof(info), signal.info().size()));
-  return info.si_signo == SIGCHLD;
 }
 
 void collect_stop(const process::BorrowedCalls& calls, process::Tracee& parent, pid_t child) {
@@ -180,22 +175,12 @@ void Session::hold() {
 
 // The parent is not to learn again that its children were stopped.
 void Session::forget_stops(process::StoppedProcess& parent, const Husk& husk) {
-  std::vector<pid_t> collected;
-  bool stopped_children = false;
-  for (const snapshot::Process& child : model().processes()) {
-    if (child.parent() != husk.model->pid() || child.state() != snapshot::Process::STOPPED)
-      continue;
-    stopped_children = true;
-    if (child.attributes().stop_collected()) collected.push_back(child.pid());
-  }
-  if (!stopped_children) return;
+  const StoppedChildren children = stopped_children_of(model(), *husk.model);
+  if (!children.any) return;
   const process::BorrowedCalls calls(husk.held);
   process::Tracee& thread = parent.threads.front();
-  for (const pid_t child : collected) collect_stop(calls, thread, child);
-  const auto& pending = husk.model->pending();
-  if (std::none_of(pending.begin(), pending.end(), is_child_signal)) {
-    take_child_signal(calls, parent.memory_pid(), thread);
-  }
+  for (const pid_t child : children.collected) collect_stop(calls, thread, child);
+  if (!children.had_child_signal) take_child_signal(calls, parent.memory_pid(), thread);
 }
 
 // The reaper, and init above it, only wait from now on, and tell who ended.

@@ -67,4 +67,17 @@ WayOn way_on(const Registers& stopped) {
   return on;
 }
 
+SleptCall slept_call(const process::Registers& r) {
+  const bool in_call = static_cast<std::int64_t>(r.orig_rax) >= 0;
+  if (!in_call || static_cast<std::int64_t>(r.rax) >= 0) return {};
+  return {r.orig_rax + 1, r.rdi, r.rsi, r.rdx, r.r10, r.r8, r.r9, r.rsp, r.rip};
+}
+
+process::BlockedSyscall to_call(const SleptCall& slept) {
+  return {static_cast<long>(slept[0]) - 1,
+          {slept[1], slept[2], slept[3], slept[4], slept[5], slept[6]},
+          slept[7],
+          slept[8]};
+}
+
 }  // namespace torpor::wrapped

@@ -1,10 +1,12 @@
 // From what a signal handler finds on its stack to what ptrace would have shown, and back.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 
 #include "agent/resident/frame.h"
+#include "agent/resident/resident_abi.h"
 #include "process/proc_syscall.h"
 #include "process/stopped_thread.h"
 
@@ -32,5 +34,13 @@ struct WayOn {
   bool restarts = false;  // by restart_syscall(2)
 };
 WayOn way_on(const process::Registers& stopped);
+
+// As in agent::ParkedThread::slept.
+using SleptCall = std::array<std::uint64_t, 9>;
+static_assert(sizeof(SleptCall) == sizeof(agent::ParkedThread::slept));
+// From how a thread is stopped; all zeros if it is in no call that goes on.
+SleptCall slept_call(const process::Registers& stopped);
+// Precondition: it is in one.
+process::BlockedSyscall to_call(const SleptCall& slept);
 
 }  // namespace torpor::wrapped

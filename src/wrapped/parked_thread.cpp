@@ -23,9 +23,6 @@ namespace {
 using process::BlockedSyscall;
 using process::Registers;
 
-using SleptCall = std::array<std::uint64_t, 9>;
-static_assert(sizeof(SleptCall) == sizeof(agent::ParkedThread::slept));
-
 // The program's sets lie in the agent while a call waits with them.
 bool is_in_agent(std::uint64_t address) {
   return address - agent::kResidentData < sizeof(agent::Resident);
@@ -123,17 +120,13 @@ void ParkedThread::set_registers(const Registers& registers) {
 }
 
 void ParkedThread::note_call() {
-  const Registers& r = registers_;
-  const auto result = static_cast<std::int64_t>(r.rax);
-  if (static_cast<std::int64_t>(r.orig_rax) < 0 || result >= 0) {
+  const SleptCall slept = slept_call(registers_);
+  put(tid_, place_, offsetof(agent::ParkedThread, slept), slept);
+  if (slept[0] == 0) {
     log_.erase(tid_);
-    put(tid_, place_, offsetof(agent::ParkedThread, slept), SleptCall{});
-    return;
+  } else {
+    log_[tid_] = to_call(slept);
   }
-  log_[tid_] = {
-      static_cast<long>(r.orig_rax), {r.rdi, r.rsi, r.rdx, r.r10, r.r8, r.r9}, r.rsp, r.rip};
-  put(tid_, place_, offsetof(agent::ParkedThread, slept),
-      SleptCall{r.orig_rax + 1, r.rdi, r.rsi, r.rdx, r.r10, r.r8, r.r9, r.rsp, r.rip});
 }
 
 void ParkedThread::tell_way_on() {

@@ -44,14 +44,6 @@ std::optional<BlockedSyscall> parse(std::span<const std::byte> text) {
   }
 }
 
-BlockedSyscall slept_call(const agent::ParkedThread& parked) {
-  const std::uint64_t* noted = &parked.slept[0];
-  return {static_cast<long>(noted[0]) - 1,
-          {noted[1], noted[2], noted[3], noted[4], noted[5], noted[6]},
-          noted[7],
-          noted[8]};
-}
-
 }  // namespace
 
 StoppingProcess::StoppingProcess(pid_t pid, const Computation& computation, std::uint64_t stop,
@@ -266,7 +258,7 @@ void StoppingProcess::hand_over() {
 void StoppingProcess::add_parked(base::RemotePtr place, const agent::ParkedThread& parked) {
   const auto tid = static_cast<pid_t>(parked.tid);
   std::vector<BlockedSyscall> seen;
-  if (parked.slept[0] != 0) seen.push_back(slept_call(parked));
+  if (parked.slept[0] != 0) seen.push_back(to_call(std::to_array(parked.slept)));
   if (threads_[tid].call) seen.push_back(*threads_[tid].call);
   if (log_.contains(tid)) seen.push_back(log_.at(tid));
   parked_.push_back(std::make_unique<ParkedThread>(pid_, tid, place, parked, seen, *view_, log_));

@@ -77,9 +77,6 @@ void end_thread() {
 
 std::int64_t make_room(std::uint64_t count) {
   ResidentProcess& process = resident().process;
-  if (process.stop != kRestartStop) {
-    raw_syscall(__NR_munmap, kRestartAddress, kRestartBytes);  // what a restart has left
-  }
   const std::int64_t room =
       raw_syscall(__NR_mmap, kRoomAddress, count * sizeof(ParkedThread), PROT_READ | PROT_WRITE,
                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, ~std::uint64_t{0}, 0);
@@ -133,10 +130,23 @@ std::int64_t collect_signals(std::uint64_t index, std::uint64_t leader, bool sha
   return own;
 }
 
+// Its stacks, as soon as no thread stands there any more: one does for as long as a signal has
+// stopped the process.
+void unmap_what_a_restart_left() {
+  const ResidentProcess& process = resident().process;
+  if (process.stop == kRestartStop || process.room == 0) return;
+  const auto* places = reinterpret_cast<const ParkedThread*>(process.room);
+  for (std::uint64_t i = 0; i < process.room_count; ++i) {
+    if (places[i].frame - kRestartAddress < kRestartBytes) return;
+  }
+  raw_syscall(__NR_munmap, kRestartAddress, kRestartBytes);
+}
+
 // Lets the stopped threads go, and ends: they wait for that.
 [[noreturn]] void end_stop() {
   constexpr std::int64_t kNap = 1000000;
   ResidentProcess& process = resident().process;
+  unmap_what_a_restart_left();
   let_parked_threads_go();
   // Once all who are in the handler need nothing more of it, the room goes, and we.
   for (;;) {

@@ -226,7 +226,6 @@ void wait_for_orders(const Frame& frame, WayOut& out) {
 // Returns to where the thread was, by sigreturn or otherwise.
 void go_on(Frame& frame, const WayOut& out) {
   constexpr std::int64_t kInterrupted = -EINTR;
-  if (out.is_new != 0 && out.blocked != 0) this_thread().blocked = out.blocked;
   if (is_ended_by_handler(out, frame.signal_mask)) {
     frame.rax = static_cast<std::uint64_t>(kInterrupted);
     frame.rip = out.behind_call;
@@ -250,11 +249,30 @@ void park_new(Frame& frame) {
   park(frame);
 }
 
+// Again and again, if the process was stopped by a signal when a stop ended, and another came.
+void follow_stops(std::uint64_t stop, const Frame& frame, WayOut& out) {
+  for (; stop != 0; stop = take_order()) {
+    if (enter_stop(stop)) wait_for_orders(frame, out);
+  }
+}
+
+// As if the signal had come in the midst of what it will go on with.
+void put_program_into(Frame& frame, const WayOut& out) {
+  constexpr std::int64_t kInterrupted = -EINTR;
+  put_into(frame, out.registers);
+  if (out.behind_call == 0 || out.any_handler_ends_it == 0) return;
+  frame.rax = static_cast<std::uint64_t>(kInterrupted);
+  frame.rip = out.behind_call;
+}
+
 }  // namespace
 
 void park(Frame& frame) {
   WayOut out{};
   wait_for_orders(frame, out);
+  if (out.is_new != 0 && out.blocked != 0) this_thread().blocked = out.blocked;
+  if (out.how != kUnchanged) put_program_into(frame, out);
+  follow_stops(take_order(), frame, out);
   go_on(frame, out);
 }
 
@@ -270,9 +288,7 @@ void on_stop(int signal, SignalInfo* info, Frame* frame) {
   if (!owns_memory()) return;  // it borrows this memory
   WayOut out{};
   find_own_way(*frame, out);
-  for (std::uint64_t stop = info->order.stop; stop != 0; stop = take_order()) {
-    if (enter_stop(stop)) wait_for_orders(*frame, out);
-  }
+  follow_stops(info->order.stop, *frame, out);
   go_on(*frame, out);
 }
 
