@@ -28,7 +28,7 @@ FORKSTORM_SECONDS = 400  # at most: it is told to end when the checkpoints have 
 OPTIONS = {
     "blocked_calls": "--block-ms 1000 --tolerance-ms 50",
     "clocks": "--max-jump 1",
-    "itimers": "--max-pause-ms 1000",
+    "itimers": "--max-pause-ms 2000",
     "timerfds": "--tolerance-ms 250",
 }
 

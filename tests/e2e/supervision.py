@@ -148,6 +148,8 @@ class Supervision(TorporTest):
 
     def test_process_without_a_supervisor(self):
         process = self.start(self.user_command("sleep", "100"))
+        name = pathlib.Path(f"/proc/{process.pid}/comm")
+        wait_until(lambda: name.read_text() == "sleep\n", "it has become what it is to be")
         outcome = self.checkpoint(str(process.pid))
         self.assertEqual(outcome["name"], f"sleep-{process.pid}")
         self.assertEqual(self.checkpoint(str(process.pid), "--name", "s")["name"], "s")

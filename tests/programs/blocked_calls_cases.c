@@ -229,7 +229,8 @@ static void do_wait4(struct Case* it) {
 
 /* A process of one thread, which calls by a number that only a register has. */
 static void do_wait_by_number(struct Case* it) {
-  int timeout_ms = (int)((it->deadline - now_ns()) / MILLISECOND);
+  long long left = (it->deadline - now_ns()) / MILLISECOND;
+  int timeout_ms = left > 0 ? (int)left : 0; /* less would be without limit */
   pid_t child = MUST(fork());
   if (child == 0) {
     struct epoll_event event;
