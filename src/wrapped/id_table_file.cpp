@@ -56,7 +56,8 @@ pid_t IdTableFile::seen(pid_t ours) const {
   return static_cast<pid_t>(agent::original_of(*table_, static_cast<std::uint32_t>(ours)));
 }
 
-std::unique_ptr<IdTableFile> table_for_tests(std::optional<Computation>& computation) {
+std::unique_ptr<IdTableFile> table_for_tests(
+    [[maybe_unused]] std::optional<Computation>& computation) {
 #ifdef TORPOR_FAULT_POINTS
   const char* apart = std::getenv("TORPOR_IDS");
   if (computation && apart != nullptr) {
