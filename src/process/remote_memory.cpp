@@ -3,6 +3,7 @@
 #include <fcntl.h>
 
 #include "base/error.h"
+#include "process/proc_stat.h"
 
 namespace torpor::process {
 namespace {
@@ -13,10 +14,27 @@ ssize_t read_by_call(pid_t pid, base::RemotePtr from, std::span<std::byte> into)
   return ::process_vm_readv(pid, &here, 1, &there, 1, 0);
 }
 
+// Whether it has given its memory up, or is about to: its files in /proc belong to root then
+// (task_dump_owner(), fs/proc/base.c), and its memory is empty.
+bool is_exiting(pid_t pid) {
+  constexpr std::uint32_t kExiting = 0x4;  // PF_EXITING
+  try {
+    return (read_stat(pid).flags & kExiting) != 0;
+  } catch (const base::Error&) {
+    return true;
+  }
+}
+
+// Of a call that has just failed.
+int error_of(pid_t pid) {
+  const int error = errno;
+  return is_exiting(pid) ? ESRCH : error;
+}
+
 base::UniqueFd open_memory(pid_t pid) {
   base::UniqueFd file(::open(fmt::format("/proc/{}/mem", pid).c_str(), O_RDWR | O_CLOEXEC));
-  if (!file) base::throw_system("cannot open the memory of process {}", pid);
-  return file;
+  if (file) return file;
+  base::throw_errno(error_of(pid), fmt::format("cannot open the memory of process {}", pid));
 }
 
 }  // namespace
@@ -47,8 +65,8 @@ void RemoteMemory::read(base::RemotePtr from, std::span<std::byte> into) const {
       ::pread(file_.get(), into.data(), into.size(), static_cast<off_t>(from.address()));
   if (got == static_cast<ssize_t>(into.size())) return;
   if (got >= 0) errno = EIO;
-  base::throw_system("cannot read {} bytes at {:#x} of process {}", into.size(), from.address(),
-                     pid_);
+  base::throw_errno(error_of(pid_), fmt::format("cannot read {} bytes at {:#x} of process {}",
+                                                into.size(), from.address(), pid_));
 }
 
 void RemoteMemory::write(base::RemotePtr to, std::span<const std::byte> bytes) const {
@@ -57,8 +75,8 @@ void RemoteMemory::write(base::RemotePtr to, std::span<const std::byte> bytes) c
         ::pwrite(file_.get(), bytes.data(), bytes.size(), static_cast<off_t>(to.address()));
     if (put <= 0) {
       if (put == 0) errno = EIO;
-      base::throw_system("cannot write {} bytes at {:#x} of process {}", bytes.size(), to.address(),
-                         pid_);
+      base::throw_errno(error_of(pid_), fmt::format("cannot write {} bytes at {:#x} of process {}",
+                                                    bytes.size(), to.address(), pid_));
     }
     bytes = bytes.subspan(static_cast<std::size_t>(put));
     to = to + static_cast<std::uint64_t>(put);

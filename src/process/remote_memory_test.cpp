@@ -88,5 +88,18 @@ TEST_P(Remote, WhatIsNotThereIsAnErrorThatNamesIt) {
                [this] { memory().write(page(5), bytes_of("x")); });
 }
 
+// Not a refusal of the host's, though its files in /proc belong to somebody else now.
+TEST_P(Remote, OfAProcessThatHasEndedIsGone) {
+  const RemoteMemory open_before = memory();
+  ::kill(pid(), SIGKILL);
+  siginfo_t info{};
+  ::waitid(P_PID, static_cast<id_t>(pid()), &info, WEXITED | WNOWAIT);
+  char byte = 0;
+  expect_error(base::ErrorCode::program_gone, fmt::format("process {}", pid()),
+               [&] { open_before.read(page(0), std::as_writable_bytes(std::span(&byte, 1))); });
+  expect_error(base::ErrorCode::program_gone, fmt::format("process {}", pid()),
+               [this] { memory().write(page(1), bytes_of("x")); });
+}
+
 }  // namespace
 }  // namespace torpor::process
