@@ -3,11 +3,16 @@
 before: what the calls tell is what they told before, to a dynamic and to a static program, by the C
 library, by instructions and by generated code."""
 
+import contextlib
+import ctypes
+import os
 import pathlib
 import re
+import signal
+import struct
 
 import torpor_testing
-from torpor_testing import TorporTest, descendants
+from torpor_testing import TorporTest, descendants, is_alive, reap_orphans, wait_until
 
 # Rows whose calls say the same of somebody as of nobody here, to a user without capabilities, or on
 # kernels without them; src/agent/resident/id_calls_test.cpp looks at these.
@@ -19,34 +24,81 @@ ALIKE = {"prctl PR_SET_PTRACER", "prctl PR_SCHED_CORE", "clock_adjtime", "mount_
 ALIKE_IN_CONTAINER = ALIKE | {"process_vm_readv", "process_vm_writev", "kcmp"}
 
 
+SYS_CLONE3 = 435
+
+
+def stranger_with_id(pid: int, uid: int | None) -> int:
+    """A child of ours with this id (set_tid), whom any signal of its user ends."""
+    wanted = ctypes.c_int(pid)
+    # flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid, set_tid_size, cgroup
+    arguments = struct.pack("=11Q", 0, 0, 0, 0, signal.SIGCHLD, 0, 0, 0, ctypes.addressof(wanted), 1, 0)
+    child = ctypes.CDLL(None, use_errno=True).syscall(SYS_CLONE3, arguments, len(arguments))
+    if child == 0:
+        os.chdir("/")
+        if uid is not None:
+            os.setresuid(uid, uid, uid)
+        while True:
+            signal.pause()
+    if child < 0:
+        raise OSError(ctypes.get_errno(), f"clone3 with id {pid}")
+    torpor_testing.known_children.add(child)
+    return child
+
+
+def is_taken(pid: int) -> bool:
+    return os.path.exists(f"/proc/{pid}")
+
+
 class IdsRestarted(TorporTest):
     def ids_on_host(self, process) -> set[int]:
         tasks = (pathlib.Path(f"/proc/{pid}/task") for pid in descendants(process.pid))
         return {int(task.name) for tasks_of_one in tasks for task in tasks_of_one.iterdir()}
 
-    def launched(self, around: list[str], program: str):
+    def launch(self, around: list[str], program: str):
         command = self.user_command(
             *around, self.torpor_path, "launch", "--mode", "wrapped", "--name", "it", "--",
             self.program(program), "--seconds", "0", "--ids", self.directory / "tmp" / "ids",
-            "--until", self.directory / "tmp" / "restarted")
-        return self.start(command, text=True)
+            "--after", self.directory / "tmp" / "restarted")
+        process = self.start(command, text=True)
+        self.assertEqual(process.stdout.readline(), "ready\n", process.poll() and process.stderr.read())
+        return process
+
+    def save(self, process) -> tuple[set[int], str]:
+        """The ids that it had, and what it said on its standard error."""
+        ids = {int(word) for word in (self.directory / "tmp" / "ids").read_text().split()}
+        self.assertEqual(len(ids), 4)
+        self.assertLessEqual(ids, self.ids_on_host(process))
+        self.torpor_ok("checkpoint", "--kill", "it")
+        return ids, process.communicate(timeout=60)[1]
+
+    def bring_back(self, around: list[str], ids: set[int]) -> None:
+        process = self.start(self.user_command(*around, self.torpor_path, "restart", "it",
+                                               "--identity", "table"), text=True)
+        self.computation("it")
+        self.assertEqual(ids & self.ids_on_host(process), set(), "not all ids are other ones")
+        (self.directory / "tmp" / "restarted").touch()
+        output, words = process.communicate(timeout=60)
+        self.assertEqual((process.returncode, output), (0, "ok\n"), words)
 
     def cycle(self, letter: str, program: str) -> str:
-        """What the program said on its standard error."""
         around = self.environment_command(letter)
-        first = self.launched(around, program)
-        self.assertEqual(first.stdout.readline(), "ready\n", first.poll() and first.stderr.read())
-        before = {int(word) for word in (self.directory / "tmp" / "ids").read_text().split()}
-        self.torpor_ok("checkpoint", "--kill", "it")
-        said = first.communicate(timeout=60)[1]
-        second = self.start(self.user_command(*around, self.torpor_path, "restart", "it",
-                                              "--identity", "table"), text=True)
-        self.computation("it")
-        self.assertEqual(before & self.ids_on_host(second), set(), "not all ids are other ones")
-        (self.directory / "tmp" / "restarted").touch()
-        output, words = second.communicate(timeout=60)
-        self.assertEqual((second.returncode, output), (0, "ok\n"), words)
+        ids, said = self.save(self.launch(around, program))
+        self.bring_back(around, ids)
         return said
+
+    @contextlib.contextmanager
+    def strangers(self, ids: set[int]):
+        """Somebody has each of these ids, from now on and unharmed at the end."""
+        wait_until(lambda: reap_orphans() or not any(map(is_taken, ids)), "all of its ids are free")
+        strangers = [stranger_with_id(pid, self.uid) for pid in ids]
+        try:
+            yield
+            self.assertEqual([pid for pid in strangers if not is_alive(pid)], [], "strangers were killed")
+        finally:
+            for pid in strangers:
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
+                torpor_testing.known_children.discard(pid)
 
     def check(self, letter: str, program: str, alike: set[str]) -> None:
         said = self.cycle(letter, program)
@@ -61,6 +113,17 @@ class IdsRestarted(TorporTest):
 
     def test_where_others_may_be_traced(self):
         self.check("a", "ids_rows", ALIKE)
+
+
+    def test_while_strangers_have_all_ids(self):
+        if os.geteuid() != 0:
+            self.skipTest("only root may choose ids on the host")
+        around = self.environment_command("c")
+        for program in ("ids_rows", "ids_rows_static"):
+            ids, _ = self.save(self.launch(around, program))
+            with self.strangers(ids):
+                self.bring_back(around, ids)
+            (self.directory / "tmp" / "restarted").unlink()
 
 
 torpor_testing.for_each_user(IdsRestarted)

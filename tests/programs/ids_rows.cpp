@@ -2,7 +2,7 @@
 // and threads that were there from the beginning: always the same, by whatever way it is made.
 // What it tells of somebody differs from what it tells of nobody: rows where this host does not let
 // the two be told apart are named in a line "skipped: ...". --ids FILE: writes the ids to it.
-// --until FILE: goes on until it is there, and then goes through all once more.
+// --after FILE: waits for it with nothing open, and then goes through all once more.
 #include "ids_rows.h"
 
 #include <pthread.h>
@@ -144,14 +144,6 @@ void end_people() {
   }
 }
 
-// Is there to be another round?
-bool goes_on(int argc, char** argv, long long end) {
-  static const char* until = text_option(argc, argv, "--until", nullptr);
-  if (!until) return time_left(end);
-  if (access(until, F_OK) == 0) return until = nullptr, true;
-  return time_left(0), true;
-}
-
 void write_ids(const char* path) {
   FILE* file = path ? fopen(path, "w") : nullptr;
   if (!file) return;
@@ -171,9 +163,11 @@ int run(int argc, char** argv) {
   write_ids(text_option(argc, argv, "--ids", nullptr));
   const long long end = end_time(argc, argv);
   say("ready");
+  const char* wanted = text_option(argc, argv, "--after", nullptr);
+  while (wanted && access(wanted, F_OK) != 0) nap_ms(10);
   do
     for (const Caller& by : callers) compare(cases, first, by);
-  while (goes_on(argc, argv, end));
+  while (time_left(end));
   end_people();
   say("ok");
   return 0;

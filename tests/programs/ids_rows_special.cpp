@@ -328,13 +328,20 @@ long link_is(const Caller& by, bool at, const std::string& path, const std::stri
   return size == (long)expected.size() && expected == text;
 }
 
+std::string working_directory() {
+  char path[4096];
+  CHECK(getcwd(path, sizeof path) != nullptr, "expected to be somewhere");
+  return path;
+}
+
 Told links(const Caller& by, bool at) {
   const std::string me = std::to_string(people.me), child = std::to_string(people.child);
   const int fd = (int)call(by, SYS_open, ("/proc/" + child).c_str(), O_PATH, 0);
   const std::string own = "/proc/" + me + "/fd/" + std::to_string(fd);
   Told told{link_is(by, at, "/proc/self", me),
             link_is(by, at, "/proc/thread-self", me + "/task/" + me),
-            link_is(by, at, own, "/proc/" + child)};
+            link_is(by, at, own, "/proc/" + child),
+            link_is(by, at, "/proc/" + child + "/cwd", working_directory())};
   if (fd >= 0) MUST(close(fd));
   return told;
 }
