@@ -4,6 +4,7 @@ back with the pid table, and then asked to go on."""
 
 # ctest-for-each: bash dash make parallel prefork setuid
 
+import os
 import pathlib
 import signal
 import sys
@@ -66,6 +67,12 @@ class Tool(TorporTest):
         return text
 
 
+def foreground_group(pid: int) -> int:
+    """Of its terminal."""
+    stat = pathlib.Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
+    return int(stat[stat.rindex(")") + 2:].split()[5])
+
+
 class AtShell(Tool):
     """An interactive shell with job control."""
     prompt = "READY> "
@@ -88,6 +95,13 @@ class AtShell(Tool):
         self.screen.type(line + "\r")
         self.screen.expect(line)
         return self.screen.expect(self.prompt).decode()
+
+    def bring_to_foreground(self, job: str, command: str) -> None:
+        """Until it has the terminal: the shell says so before."""
+        shell = self.computation("it")["pid"]
+        self.screen.type(f"fg {job}\r")
+        self.screen.expect(command + "\r\n")
+        wait_until(lambda: foreground_group(shell) != os.getpgid(shell), "the job has the terminal")
 
     def leave(self, status: int) -> None:
         self.screen.type(f"exit {status}\r")
@@ -114,15 +128,13 @@ class Bash(AtShell):
         self.leave(5)
 
     def in_foreground(self) -> None:
-        self.screen.type("fg %2\r")
-        self.screen.expect("sleep 1001\r\n")
+        self.bring_to_foreground("%2", "sleep 1001")
         self.screen.type("\x1a")
         self.assertIn("Stopped", self.screen.expect(self.prompt).decode())
         self.assertIn("Stopped", self.run_line("jobs"))
         self.run_line("bg %2")
         self.assertIn("Running", self.run_line("jobs"))
-        self.screen.type("fg %2\r")
-        self.screen.expect("sleep 1001\r\n")
+        self.bring_to_foreground("%2", "sleep 1001")
         self.screen.type("\x03")
         self.screen.expect(self.prompt)
         self.assertIn("status 130", self.run_line("echo status $?"))
@@ -130,7 +142,8 @@ class Bash(AtShell):
     def test_job_in_the_foreground(self):
         self.sit_down("bash", "--norc", "--noprofile", "-i")
         self.screen.type("sleep 1000\r")
-        wait_until(lambda: descendants(self.computation("it")["pid"]), "the child")
+        shell = self.computation("it")["pid"]
+        wait_until(lambda: foreground_group(shell) != os.getpgid(shell), "the child")
         self.cycle_at_prompt()
         self.screen.type("\x1a")
         self.assertIn("Stopped", self.screen.expect(self.prompt).decode())
@@ -148,8 +161,7 @@ class Dash(AtShell):
         self.cycle_at_prompt()
         self.assertEqual(self.run_line("jobs").count("Running"), 2)
         self.assertIn("143", self.run_line("kill %1; wait %1; echo $?"))
-        self.screen.type("fg %2\r")
-        self.screen.expect("sleep 1001\r\n")
+        self.bring_to_foreground("%2", "sleep 1001")
         self.screen.type("\x1a")
         self.assertIn("Stopped", self.screen.expect(self.prompt).decode())
         self.run_line("bg %2")
