@@ -5,6 +5,7 @@ library, by instructions and by generated code."""
 
 import contextlib
 import ctypes
+import errno
 import os
 import pathlib
 import re
@@ -28,7 +29,7 @@ SYS_CLONE3 = 435
 
 
 def stranger_with_id(pid: int, uid: int | None) -> int:
-    """A child of ours with this id (set_tid), whom any signal of its user ends."""
+    """A child of ours with this id (set_tid), whom any signal of its user ends; 0 while it is taken."""
     wanted = ctypes.c_int(pid)
     # flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid, set_tid_size, cgroup
     arguments = struct.pack("=11Q", 0, 0, 0, 0, signal.SIGCHLD, 0, 0, 0, ctypes.addressof(wanted), 1, 0)
@@ -39,14 +40,12 @@ def stranger_with_id(pid: int, uid: int | None) -> int:
             os.setresuid(uid, uid, uid)
         while True:
             signal.pause()
+    if child < 0 and ctypes.get_errno() == errno.EEXIST:
+        return 0
     if child < 0:
         raise OSError(ctypes.get_errno(), f"clone3 with id {pid}")
     torpor_testing.known_children.add(child)
     return child
-
-
-def is_taken(pid: int) -> bool:
-    return os.path.exists(f"/proc/{pid}")
 
 
 class IdsRestarted(TorporTest):
@@ -68,14 +67,30 @@ class IdsRestarted(TorporTest):
         ids = {int(word) for word in (self.directory / "tmp" / "ids").read_text().split()}
         self.assertEqual(len(ids), 4)
         self.assertLessEqual(ids, self.ids_on_host(process))
-        self.torpor_ok("checkpoint", "--kill", "it")
-        return ids, process.communicate(timeout=60)[1]
+        return ids, self.save_and_end(process)
 
-    def bring_back(self, around: list[str], ids: set[int]) -> None:
+    def save_and_end(self, process) -> str:
+        self.torpor_ok("checkpoint", "--kill", "it")
+        return process.communicate(timeout=60)[1]
+
+    def restart(self, around: list[str], identity: str):
         process = self.start(self.user_command(*around, self.torpor_path, "restart", "it",
-                                               "--identity", "table"), text=True)
+                                               "--identity", identity), text=True)
+        wait_until(lambda: process.poll() is not None or self.torpor_json("ps"), "it is there")
+        self.assertIsNone(process.poll(), process.poll() is not None and process.stderr.read())
+        return process
+
+    def restart_with_other_ids(self, around: list[str], ids: set[int]):
+        process = self.restart(around, "table")
         self.computation("it")
         self.assertEqual(ids & self.ids_on_host(process), set(), "not all ids are other ones")
+        return process
+
+    def bring_back(self, around: list[str], ids: set[int]) -> None:
+        self.finish(self.restart_with_other_ids(around, ids))
+
+    def finish(self, process) -> None:
+        """Lets it go through all rows again."""
         (self.directory / "tmp" / "restarted").touch()
         output, words = process.communicate(timeout=60)
         self.assertEqual((process.returncode, output), (0, "ok\n"), words)
@@ -86,12 +101,17 @@ class IdsRestarted(TorporTest):
         self.bring_back(around, ids)
         return said
 
+    def take(self, pid: int) -> int:
+        reap_orphans()
+        return stranger_with_id(pid, self.uid)
+
     @contextlib.contextmanager
     def strangers(self, ids: set[int]):
         """Somebody has each of these ids, from now on and unharmed at the end."""
-        wait_until(lambda: reap_orphans() or not any(map(is_taken, ids)), "all of its ids are free")
-        strangers = [stranger_with_id(pid, self.uid) for pid in ids]
+        strangers: list[int] = []
         try:
+            for pid in ids:
+                strangers.append(wait_until(lambda: self.take(pid), f"{pid} is free"))
             yield
             self.assertEqual([pid for pid in strangers if not is_alive(pid)], [], "strangers were killed")
         finally:
@@ -114,6 +134,13 @@ class IdsRestarted(TorporTest):
     def test_where_others_may_be_traced(self):
         self.check("a", "ids_rows", ALIKE)
 
+
+    def test_again_and_then_in_a_namespace(self):
+        around = self.environment_command("d")  # which refuses the same in both, and has namespaces
+        ids, _ = self.save(self.launch(around, "ids_rows"))
+        for _ in range(2):
+            self.save_and_end(self.restart_with_other_ids(around, ids))
+        self.finish(self.restart(around, "namespace"))
 
     def test_while_strangers_have_all_ids(self):
         if os.geteuid() != 0:

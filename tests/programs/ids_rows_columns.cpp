@@ -96,6 +96,8 @@ void prepare_path(const IdCall& row, Arguments& a) {
   if (name.ends_with("xattrat") && name != "listxattrat") {
     a.text(3, "user.x"), a.point(4, 0), a.list[5] = 16;
   }
+  if (name == "chown" || name == "lchown") a.list[1] = a.list[2] = -1;
+  if (name == "fchownat") a.list[2] = a.list[3] = -1;
   if (name == "inotify_add_watch") a.list[0] = a.opened = inotify_init(), a.list[2] = IN_OPEN;
   if (name == "fanotify_mark") {
     a.opened = fanotify_init(FAN_CLASS_NOTIF | FAN_REPORT_FID, 0);

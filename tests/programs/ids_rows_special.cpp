@@ -90,6 +90,8 @@ Told thread_that_ends(const Caller& by) {
   long tid = 0;
   ZERO(pthread_create(&thread, nullptr, end_at_once, &tid));
   ZERO(pthread_join(thread, nullptr));
+  // It is joined a little before the kernel forgets it.
+  while (syscall(SYS_tgkill, people.me, tid, 0) == 0) nap_ms(1);
   return {is_new(tid), call(by, SYS_tgkill, people.me, tid, 0)};
 }
 
