@@ -21,44 +21,13 @@
 #include <sys/syscall.h>
 #include <sys/uio.h>
 
+#include "callers.h"
 #include "check.h"
-
-typedef long (*caller)(long number, long a, long b, long c, long d, long e);
-
-static long by_library(long number, long a, long b, long c, long d, long e) {
-  long result = syscall(number, a, b, c, d, e);
-  return result < 0 ? -errno : result;
-}
-
-static long by_instruction(long number, long a, long b, long c, long d, long e) {
-  register long r10 __asm__("r10") = d;
-  register long r8 __asm__("r8") = e;
-  long result;
-  __asm__ volatile("syscall"
-                   : "=a"(result)
-                   : "0"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8)
-                   : "rcx", "r11", "memory");
-  return result;
-}
-
-/* mov %rdi,%rax; mov %rsi,%rdi; mov %rdx,%rsi; mov %rcx,%rdx; mov %r8,%r10; mov %r9,%r8; syscall;
- * ret */
-static caller generated(void) {
-  static const unsigned char code[] = {0x48, 0x89, 0xf8, 0x48, 0x89, 0xf7, 0x48,
-                                       0x89, 0xd6, 0x48, 0x89, 0xca, 0x4d, 0x89,
-                                       0xc2, 0x4d, 0x89, 0xc8, 0x0f, 0x05, 0xc3};
-  void* place = MUST(mmap(NULL, sizeof code, PROT_READ | PROT_WRITE | PROT_EXEC,
-                          MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
-  memcpy(place, code, sizeof code);
-  caller function;
-  memcpy(&function, &place, sizeof function);
-  return function;
-}
 
 static caller call;
 #define CALL(number, ...) CALL_(number, __VA_ARGS__, 0, 0, 0, 0, 0)
 #define CALL_(number, a, b, c, d, e, ...) \
-  call(number, (long)(a), (long)(b), (long)(c), (long)(d), (long)(e))
+  call(number, (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), 0)
 
 static volatile sig_atomic_t sender;
 static void note_sender(int signal, siginfo_t* info, void* context) {

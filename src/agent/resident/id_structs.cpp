@@ -47,6 +47,13 @@ std::int32_t translate_positive(const IdTable& table, Way way, std::int32_t id) 
                                                          : original_of(table, number));
 }
 
+// What a tracer is told of a stop that no signal made (ptrace_notify()): names who has stopped.
+bool is_stop_of_tracee(std::int32_t signal, std::int32_t code) {
+  constexpr std::int32_t kTrap = 5;
+  constexpr std::int32_t kFirstEvent = 0x100;
+  return (code & 0x7f) == signal && (signal == kTrap || code >= kFirstEvent);
+}
+
 // Does a signal's code say that a process sent it, or that a child has changed?
 bool names_process(std::int32_t signal, std::int32_t code) {
   constexpr std::int32_t kChildSignal = 17;
@@ -54,7 +61,8 @@ bool names_process(std::int32_t signal, std::int32_t code) {
   constexpr std::int32_t kTimer = -2;
   constexpr std::int32_t kInputOutput = -5;
   if (code == kTimer || code == kInputOutput || code == kFromKernel) return false;
-  return code <= 0 || (signal == kChildSignal && code < kFromKernel);
+  return code <= 0 || (signal == kChildSignal && code < kFromKernel) ||
+         is_stop_of_tracee(signal, code);
 }
 
 void translate_event(const IdTable& table, Way way, void* event) {

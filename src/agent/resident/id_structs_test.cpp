@@ -95,6 +95,20 @@ TEST_F(IdStructs, InfoOfChildren) {
   }
 }
 
+TEST_F(IdStructs, InfoOfStopsThatATracerIsToldOf) {
+  constexpr int kStopEvent = 128 << 8;  // PTRACE_EVENT_STOP
+  for (const auto& [signal, code] : {std::pair{SIGTRAP, SIGTRAP},
+                                     {SIGTRAP, SIGTRAP | 0x80},
+                                     {SIGTRAP, SIGTRAP | kStopEvent},
+                                     {SIGTSTP, SIGTSTP | kStopEvent}}) {
+    siginfo_t info{};
+    info.si_signo = signal;
+    info.si_code = code;
+    info.si_pid = kCurrent;
+    EXPECT_EQ(to_program(Id::kInfoOut, info).si_pid, kOriginal) << code;
+  }
+}
+
 TEST_F(IdStructs, InfoThatNamesNobodyIsLeftAlone) {
   const std::pair<int, int> cases[] = {{SIGSEGV, SEGV_MAPERR}, {SIGALRM, SI_TIMER},
                                        {SIGIO, POLL_IN},       {SIGIO, SI_SIGIO},
