@@ -227,7 +227,6 @@ void wait_for_orders(const Frame& frame, WayOut& out) {
 void go_on(Frame& frame, const WayOut& out) {
   constexpr std::int64_t kInterrupted = -EINTR;
   if (is_ended_by_handler(out, frame.signal_mask)) {
-    if (out.is_new != 0) put_into(frame, out.registers);  // the frame has our own
     frame.rax = static_cast<std::uint64_t>(kInterrupted);
     frame.rip = out.behind_call;
     return;
