@@ -19,4 +19,4 @@ class FeaturesTable(features.Features):
 
 
 if __name__ == "__main__":
-    disturbed.main(FeaturesTable, disturbed.features(features.OPTIONS))
+    disturbed.main(FeaturesTable, disturbed.features(features.OPTIONS) | {"hostile_signals": {"cycles": 10}})

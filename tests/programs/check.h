@@ -16,6 +16,9 @@
 #include <time.h>
 #include <unistd.h>
 
+/* For a program that closes its standard error. */
+static int check_errors = 2;
+
 /* Prints one line "FAIL file:line: expression: message" to stderr and ends the process with 1. */
 __attribute__((noreturn, format(printf, 4, 5))) static inline void check_fail(
     const char* file, int line, const char* expression, const char* format, ...) {
@@ -25,7 +28,7 @@ __attribute__((noreturn, format(printf, 4, 5))) static inline void check_fail(
   vsnprintf(text, sizeof text, format, arguments);
   va_end(arguments);
   const char* name = strrchr(file, '/');
-  dprintf(2, "FAIL %s:%d: %s: %s (pid %d)\n", name ? name + 1 : file, line, expression, text,
+  dprintf(check_errors, "FAIL %s:%d: %s: %s (pid %d)\n", name ? name + 1 : file, line, expression, text,
           (int)getpid());
   _exit(1);
 }

@@ -1,14 +1,16 @@
 /* Whatever a program can do to the signals and descriptors of somebody who stops it by a signal:
- * threads ignore, reset and handle all 64, block all of them, and close descriptors 3 to 1023, all
+ * threads ignore, reset and handle all 64, block all of them, and close descriptors 0 to 1023, all
  * the time; and each sees exactly what it has set. */
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdint.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 
 #include "check.h"
 
-enum { kSignals = 64, kThreads = 3 };
+enum { kSignals = 64, kThreads = 3, kDescriptors = 1024 };
 
 /* struct sigaction of the kernel: the C library hides its own two signals. */
 struct raw_action {
@@ -21,6 +23,7 @@ struct raw_action {
 static const uint64_t kUnblockable = 1ULL << (SIGKILL - 1) | 1ULL << (SIGSTOP - 1);
 static long long end;
 static const char* stop_file;
+static int output;
 
 /* A torpor test ends it before its time. */
 static int goes_on(void) {
@@ -84,8 +87,19 @@ static void* close_all(void* unused) {
   const uint64_t all = ~0ULL;
   MUST(syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, NULL, sizeof all));
   while (goes_on())
-    for (int fd = 3; fd < 1024; ++fd) CHECK(close(fd) == -1, "descriptor %d was open", fd);
+    for (int fd = 0; fd < kDescriptors; ++fd) CHECK(close(fd) == -1, "descriptor %d was open", fd);
   return unused;
+}
+
+/* Standard output and error go where nobody closes them. */
+static void move_away(void) {
+  struct rlimit limit;
+  MUST(getrlimit(RLIMIT_NOFILE, &limit));
+  limit.rlim_cur = 2 * kDescriptors;
+  MUST(setrlimit(RLIMIT_NOFILE, &limit));
+  check_errors = MUST(fcntl(2, F_DUPFD, kDescriptors));
+  output = MUST(fcntl(1, F_DUPFD, kDescriptors));
+  for (int fd = 0; fd < kDescriptors; ++fd) close(fd);
 }
 
 int main(int argc, char** argv) {
@@ -93,13 +107,13 @@ int main(int argc, char** argv) {
   const uint64_t all = ~0ULL;
   end = end_time(argc, argv);
   stop_file = text_option(argc, argv, "--stop-file", NULL);
-  for (int fd = 3; fd < 1024; ++fd) close(fd);
+  move_away();
   MUST(syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, NULL, sizeof all));
   for (intptr_t i = 0; i < kThreads; ++i)
     ZERO(pthread_create(&threads[i], NULL, i == 2 ? close_all : block_all, (void*)i));
-  say("ready");
+  MUST(dprintf(output, "ready\n"));
   change_actions();
   for (int i = 0; i < kThreads; ++i) ZERO(pthread_join(threads[i], NULL));
-  say("ok");
+  MUST(dprintf(output, "ok\n"));
   return 0;
 }
