@@ -398,3 +398,24 @@ class FaultTest(TorporTest):
         print(f"TORPOR_SEED={seed}", flush=True)
         source = random.Random(seed)
         return [source.uniform(0, longest) for _ in range(count)]
+
+
+class FromInside:
+    """Before FaultTest: programs of the wrapped mode, and restarts with the pid table, all in a plain
+    container."""
+
+    environment_of_all = "c"
+    launch_options = ("--mode", "wrapped")
+
+    def torpor_command(self, *words):
+        if words[0] == "restart":
+            words = (*words, "--identity", "table")
+        return super().torpor_command(*words)
+
+    def image_of_killed(self, *options) -> int:
+        steady = self.launch_steady(*options)
+        self.torpor_ok("checkpoint", self.NAME, "--kill")
+        self.wait(steady.process)
+        steady.output.thread.join(PATIENCE)
+        steady.check()
+        return steady.output.last
