@@ -152,6 +152,19 @@ class Bash(AtShell):
         self.assertIn("143", self.run_line("kill %1; wait %1; echo $?"))
         self.leave(0)
 
+    def test_stopped_job(self):
+        self.sit_down("bash", "--norc", "--noprofile", "-i")
+        self.run_line("sleep 1001 &")
+        self.bring_to_foreground("%1", "sleep 1001")
+        self.screen.type("\x1a")
+        self.screen.expect(self.prompt)
+        self.cycle_at_prompt()
+        self.assertIn("Stopped", self.run_line("jobs"))
+        self.run_line("bg %1")
+        self.assertIn("Running", self.run_line("jobs"))
+        self.assertIn("143", self.run_line("kill %1; wait %1; echo $?"))
+        self.leave(0)
+
 
 class Dash(AtShell):
     def test_jobs_after_a_restart(self):
