@@ -20,6 +20,7 @@ void fault_point(std::string_view name) {
   if (colon == std::string_view::npos || wanted.substr(0, colon) != name) return;
   const std::string_view action = wanted.substr(colon + 1);
   if (action == "kill") ::kill(::getpid(), SIGKILL);
+  if (action == "halt") ::kill(::getpid(), SIGSTOP);
   if (action == "pause") ::usleep(200000);
   if (action == "full") throw_errno(ENOSPC, fmt::format("fault point {}", name));
   if (action == "fail") {

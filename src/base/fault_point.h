@@ -9,7 +9,8 @@ namespace torpor::base {
 
 // In builds with TORPOR_FAULT_POINTS: if $TORPOR_FAULT is "<name>:kill", kills this process with
 // SIGKILL; "<name>:fail" throws Error internal; "<name>:full" throws Error io (no space left);
-// "<name>:pause" sleeps 200 ms. In all other builds it does nothing and costs nothing.
+// "<name>:pause" sleeps 200 ms, "<name>:halt" stops the process (SIGSTOP). In all other builds it
+// does nothing and costs nothing.
 #ifdef TORPOR_FAULT_POINTS
 void fault_point(std::string_view name);
 #else

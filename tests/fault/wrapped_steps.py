@@ -3,13 +3,36 @@
 nobody else holds the program, which lets itself go, and whoever comes next can save it."""
 # ctest: TIMEOUT 600 PROCESSORS 2
 
+import ctypes
 import os
+import pathlib
 import signal
+import socket
+import struct
 import time
 
 import checkpoint_steps
 import faults
 import torpor_testing
+
+SYS_PIDFD_GETFD = 438
+
+
+def cut_sockets(pid: int, names: set[str]) -> int:
+    """Shuts the process's connections to processes of these names down; how many there were."""
+    pidfd = os.pidfd_open(pid)
+    count = 0
+    for number in os.listdir(f"/proc/{pid}/fd"):
+        if not os.readlink(f"/proc/{pid}/fd/{number}").startswith("socket:"):
+            continue
+        copy = ctypes.CDLL(None).syscall(SYS_PIDFD_GETFD, pidfd, int(number), 0)
+        with socket.socket(fileno=copy) as connection:
+            peer, _, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+            if peer > 0 and pathlib.Path(f"/proc/{peer}/comm").read_text().strip() in names:
+                connection.shutdown(socket.SHUT_RDWR)
+                count += 1
+    os.close(pidfd)
+    return count
 
 
 class WrappedSteps(checkpoint_steps.SupervisorSteps):
@@ -75,6 +98,29 @@ class WrappedSteps(checkpoint_steps.SupervisorSteps):
             os.kill(pid, signal.SIGCONT)
         self.assert_unharmed(steady, before)
         self.save_and_bring_back(steady)
+
+    def test_socket_is_cut(self):
+        """The supervisor lives, but nobody hears of it: each process lets itself go, without being told."""
+        if os.geteuid() != 0:
+            self.skipTest("only root may take the sockets of another user's supervisor")
+        for step in ("enter", "capture", "copy"):  # later on all that is wanted is there
+            with self.case(step):
+                self.cut_at(step)
+
+    def cut_at(self, step: str) -> None:
+        steady = self.launch_steady(fault=f"checkpoint.{step}:halt")
+        before = self.pictures(steady)
+        supervisor = steady.process.pid
+        command = self.start_torpor("checkpoint", self.NAME)
+        torpor_testing.wait_until(lambda: torpor_testing.process_state(supervisor) == "T", "it has halted")
+        self.assertGreater(cut_sockets(supervisor, {"steady"}), 0)
+        self.assert_unharmed(steady, before)
+        self.assertEqual(torpor_testing.process_state(supervisor), "T")
+        os.kill(supervisor, signal.SIGCONT)
+        self.assertGreaterEqual(self.wait(command), 100, command.stderr.read())
+        self.assert_unharmed(steady, before)
+        steady.end()
+        self.assert_nothing_left(step)
 
     @staticmethod
     def all_stopped(steady: faults.Steady) -> bool:

@@ -28,8 +28,8 @@ __attribute__((noreturn, format(printf, 4, 5))) static inline void check_fail(
   vsnprintf(text, sizeof text, format, arguments);
   va_end(arguments);
   const char* name = strrchr(file, '/');
-  dprintf(check_errors, "FAIL %s:%d: %s: %s (pid %d)\n", name ? name + 1 : file, line, expression, text,
-          (int)getpid());
+  dprintf(check_errors, "FAIL %s:%d: %s: %s (pid %d)\n", name ? name + 1 : file, line, expression,
+          text, (int)getpid());
   _exit(1);
 }
 
