@@ -1,6 +1,7 @@
 #!/usr/bin/python3
-"""What a running program pays in the wrapped mode: the same operations bare, under `torpor launch --mode
-wrapped`, and after a restart with the pid table, in turns in the same run. Prints medians and ratios.
+"""What a running program pays in the wrapped mode: the same operations bare, under a seccomp filter of one
+instruction that lets all pass (the floor of any filter), under `torpor launch --mode wrapped`, and after a
+restart with the pid table, in turns in the same run. Prints medians and ratios.
 
 usage: overhead.py [--build DIR] [--rounds N]
 """
@@ -47,6 +48,9 @@ class Bench:
     def bare(self, command: list[str]) -> str:
         return output_of(command)
 
+    def filtered(self, command: list[str]) -> str:
+        return output_of([str(self.build / "bench/overhead"), "--under-filter", *command])
+
     def wrapped(self, command: list[str]) -> str:
         return output_of([*self.launcher(), *command])
 
@@ -90,14 +94,14 @@ def figures(run, program: str) -> dict[str, float]:
     return result
 
 
-def print_table(bare: dict[str, list[float]], wrapped: dict[str, list[float]],
-                restarted: dict[str, list[float]]) -> None:
-    print("| operation | bare, ns | wrapped / bare | difference, ns | restarted / bare | difference, ns | |")
-    print("| --- | ---: | ---: | ---: | ---: | ---: | --- |")
+def print_table(bare: dict[str, list[float]], *others: dict[str, list[float]]) -> None:
+    """Of each of the others the ratio to the bare one, and the difference."""
+    print("| operation | bare, ns | empty filter | ns | wrapped | ns | restarted | ns | |")
+    print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |")
     for name in bare:
         one = statistics.median(bare[name])
-        others = [statistics.median(series[name]) for series in (wrapped, restarted)]
-        cells = " | ".join(f"{other / one:.2f} | {other - one:+.0f}" for other in others)
+        medians = [statistics.median(series[name]) for series in others]
+        cells = " | ".join(f"{other / one:.2f} | {other - one:+.0f}" for other in medians)
         print(f"| {name} | {one:.0f} | {cells} | {'not wrapped' if name in NOT_WRAPPED else ''} |")
 
 
@@ -106,7 +110,7 @@ def main() -> None:
     program = str(options.build / "bench/overhead")
     with tempfile.TemporaryDirectory(prefix="torpor-overhead-") as directory:
         bench = Bench(options.build, pathlib.Path(directory))
-        runs = [bench.bare, bench.wrapped, bench.restarted]
+        runs = [bench.bare, bench.filtered, bench.wrapped, bench.restarted]
         series: list[dict[str, list[float]]] = [{} for _ in runs]
         for turn in range(options.rounds + 1):
             for i in range(len(runs)):
