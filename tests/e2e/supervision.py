@@ -493,16 +493,11 @@ class Supervision(TorporTest):
         self.checkpoint("c")
         self.end_counter(process)
         self.assertTrue(self.torpor_json("check", "c")["possible"])
-        script = "import socket, time; s = socket.socket(); s.bind(('127.0.0.1', 0)); s.listen(); time.sleep(100)"
+        script = "import socket, time; s = socket.socket(); s.bind(('127.0.0.1', 0)); s.listen(); " \
+                 "print('listens', flush=True); time.sleep(100)"
         process = self.start_torpor("launch", "--name", "s", "python3", "-c", script)
+        self.assertEqual(process.stdout.readline(), b"listens\n")
         root = self.computation("s")["pid"]
-
-        def listens():
-            with contextlib.suppress(FileNotFoundError):  # closed while we look
-                return any("socket" in os.readlink(f"/proc/{root}/fd/{fd}")
-                           for fd in os.listdir(f"/proc/{root}/fd"))
-
-        wait_until(listens, "the socket")
         done = self.torpor("check", "s", "--json")
         self.assertEqual(done.returncode, 101, done.stdout + done.stderr)
         finding = json.loads(done.stdout)["findings"][0]
