@@ -24,6 +24,7 @@
 #include "resource/refusals.h"
 #include "resource/shared_memory.h"
 #include "resource/threads.h"
+#include "wrapped/id_table_file.h"
 
 namespace torpor::checkpoint {
 namespace {
@@ -218,6 +219,10 @@ void Session::capture_clocks() {
   clocks.set_boottime_ns(base::clock_ns(CLOCK_BOOTTIME) + offsets.boot_sec * kSecond +
                          offsets.boot_nsec);
   clocks.set_realtime_ns(base::clock_ns(CLOCK_REALTIME));
+  if (!request_.wrapped || request_.wrapped->ids == nullptr) return;
+  const auto ahead = request_.wrapped->ids->clock_offsets();
+  clocks.set_monotonic_ns(clocks.monotonic_ns() + ahead.monotonic_ns);
+  clocks.set_boottime_ns(clocks.boottime_ns() + ahead.boottime_ns);
 }
 
 void Session::capture_member(Member& member) {

@@ -44,11 +44,10 @@ int in_child(Attempt attempt) {
 
 // The same with a child that waits as its object.
 int with_child(int (*attempt)(pid_t)) {
+  const pid_t parent = ::getpid();
   const pid_t child = ::fork();
   if (child < 0) return errno;
-  if (child == 0) {
-    for (;;) ::pause();
-  }
+  if (child == 0) wait_to_be_killed(parent);
   const int error = attempt(child);
   ::kill(child, SIGKILL);
   ::waitpid(child, nullptr, 0);

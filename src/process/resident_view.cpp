@@ -24,6 +24,9 @@ ResidentView::ResidentView(pid_t pid) {
   read_memory(pid, kArea + offsetof(agent::Resident, executable),
               std::as_writable_bytes(std::span(path)));
   executable_ = path.data();
+  static_assert(sizeof(Overwritten) ==
+                sizeof(agent::Resident::clock_function) + sizeof(agent::Resident::clock_head));
+  overwritten_ = read_value<Overwritten>(pid, kArea + offsetof(agent::Resident, clock_function));
 }
 
 std::uint64_t ResidentView::mask(std::uint64_t real, std::uint32_t blocked) const {

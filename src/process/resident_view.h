@@ -5,6 +5,7 @@
 #include <sys/types.h>
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -22,6 +23,13 @@ class ResidentView {
   [[nodiscard]] bool no_new_privs() const { return head_.record.no_new_privs != 0; }
   // The mask of a thread that has these of our signals blocked (ResidentThread::blocked).
   [[nodiscard]] std::uint64_t mask(std::uint64_t real, std::uint32_t blocked) const;
+  // What stood in the vdso before it was led to the agent; at no address if it is as the kernel
+  // made it.
+  struct Overwritten {
+    std::uint64_t address = 0;
+    std::array<std::byte, sizeof(agent::Resident::clock_head)> bytes{};
+  };
+  [[nodiscard]] const Overwritten& overwritten_vdso() const { return overwritten_; }
   [[nodiscard]] const agent::ExecRecord& record() const { return head_.record; }
 
  private:
@@ -36,6 +44,7 @@ class ResidentView {
   static_assert(sizeof(Head) == offsetof(agent::Resident, executable));
 
   Head head_{};
+  Overwritten overwritten_;
   std::string executable_;
 };
 

@@ -28,6 +28,7 @@
 namespace torpor::resource {
 
 class DescriptionTable;
+class PtyTable;
 class UnixSocketTable;
 
 // Why something cannot be saved or restored (I5).
@@ -120,6 +121,8 @@ struct CaptureState {
   std::int64_t stopped_monotonic_ns = 0;
   // ---- for UNIX sockets: unix_socket_table.h's own, filled when first asked
   mutable std::shared_ptr<UnixSocketTable> unix_sockets;
+  // ---- for pseudo terminals: pty_table.h's own, likewise
+  mutable std::shared_ptr<PtyTable> ptys;
 
   bool kcmp = process::is_kcmp_allowed();          // else descriptions are compared in other ways
   std::shared_ptr<DescriptionTable> descriptions;  // descriptors.cpp's own
@@ -132,6 +135,8 @@ struct RestoreState {
   // Things made on the way, by id: both ends of each pipe {read, write}, both sides of each pair.
   std::map<std::uint64_t, std::pair<base::UniqueFd, base::UniqueFd>> pipes;
   std::map<std::uint64_t, std::pair<base::UniqueFd, base::UniqueFd>> socket_pairs;
+  std::map<std::uint64_t, base::UniqueFd>
+      pty_slaves;  // one of each pty that has been open, by master
   std::map<std::uint64_t, base::UniqueFd> shared_memories;  // a memfd of each, filled
   std::map<std::uint64_t, base::UniqueFd> saved_files;      // an unlinked file of each, filled
   // Our clocks when those of the program began to go on from where the image has them; 0: not yet.

@@ -14,6 +14,7 @@
 #include "resource/pid_fd.h"
 #include "resource/pipe.h"
 #include "resource/proc_file.h"
+#include "resource/pty.h"
 #include "resource/regular_file.h"
 #include "resource/saved_file.h"
 #include "resource/signal_fd.h"
@@ -27,12 +28,14 @@ namespace torpor::resource {
 namespace {
 
 // What a descriptor only names (O_PATH) comes first, since it is neither read nor written; then
-// what leads outside, then what is known by its type, and files proper after those that only look
-// like one (deleted, of /proc).
+// pseudo terminals that lead to the computation itself and what leads outside, then what is known
+// by its type, and files proper after those that only look like one (deleted, of /proc).
 std::vector<std::unique_ptr<FileKind>> make_kinds() {
   std::vector<std::unique_ptr<FileKind>> kinds;
   kinds.push_back(make_path_handle_kind());
   kinds.push_back(make_standard_stream_kind());
+  kinds.push_back(make_pty_master_kind());
+  kinds.push_back(make_pty_slave_kind());
   kinds.push_back(make_terminal_kind());
   kinds.push_back(make_pipe_kind());
   kinds.push_back(make_unix_socket_kind());

@@ -193,11 +193,22 @@ void capture_layout(const process::HeldProcess& held, snapshot::Process& process
                             : process::read_link(fmt::format("/proc/{}/exe", pid)));
 }
 
-void capture_vdso(pid_t pid, const Area& area, snapshot::MemoryLayout& layout) {
+// What an agent has led elsewhere is put back: an image holds the kernel's own.
+void put_back(const process::ResidentView& resident, const Area& area,
+              std::vector<std::byte>& vdso) {
+  const auto& was = resident.overwritten_vdso();
+  if (was.address < area.start() || was.address + was.bytes.size() > area.end()) return;
+  std::ranges::copy(was.bytes,
+                    vdso.begin() + static_cast<std::ptrdiff_t>(was.address - area.start()));
+}
+
+void capture_vdso(const process::HeldProcess& held, const Area& area,
+                  snapshot::MemoryLayout& layout) {
   layout.set_vdso(area.start());
   std::vector<std::byte> content(area.end() - area.start());
-  process::read_memory(pid, base::RemotePtr(area.start()), content);
+  process::read_memory(held.memory_pid(), base::RemotePtr(area.start()), content);
   process::erase_detour(content);
+  if (held.resident != nullptr) put_back(*held.resident, area, content);
   layout.set_vdso_content(content.data(), content.size());
 }
 
@@ -237,7 +248,7 @@ void capture_memory(const process::HeldProcess& held, AddressRange agent, Captur
     copy_flags(mapping, area);
     add_backing(held.memory_pid(), mapping, state, area);
     add_guards(pagemap.get(), area);
-    if (area.kind() == Area::VDSO) capture_vdso(held.memory_pid(), area, *process.mutable_layout());
+    if (area.kind() == Area::VDSO) capture_vdso(held, area, *process.mutable_layout());
   }
 }
 

@@ -27,8 +27,6 @@ constexpr unsigned kUsbSerial = 188;
 constexpr unsigned kLowDensity = 204;  // ttyAMA0 ...
 constexpr unsigned kHypervisor = 229;  // hvc0
 
-bool is_own_terminal_device(dev_t device) { return device == gnu_dev_makedev(kAlternates, 0); }
-
 // The terminal behind /dev/tty too. TIOCGDEV: Linux 2.6.33, in the kernel's new_encode_dev() form,
 // which is that of st_rdev for all numbers that terminals have.
 dev_t device_of(int tty) {
@@ -56,20 +54,6 @@ bool is_led_from_inside(const CaptureState& state, pid_t session) {
   return state.processes.contains(session);
 }
 
-void capture_session(dev_t device, const CaptureState& state, snapshot::Terminal& terminal) {
-  for (const auto& [pid, held] : state.processes) {
-    if (held->agent == nullptr) continue;
-    const process::Stat stat = process::read_stat(pid);
-    if (controlling_terminal(stat) != device) continue;
-    terminal.set_foreground_group(
-        seen_id(state, &process::Status::nspgid, &process::Stat::pgrp, stat.tpgid));
-    if (!is_led_from_inside(state, stat.session)) return;
-    terminal.set_session(
-        seen_id(state, &process::Status::nssid, &process::Stat::session, stat.session));
-    return;
-  }
-}
-
 void capture_terminal(int tty, const CaptureState& state, snapshot::Terminal& terminal) {
   struct ::termios2 settings {};
   struct ::winsize size {};
@@ -79,7 +63,9 @@ void capture_terminal(int tty, const CaptureState& state, snapshot::Terminal& te
   terminal.set_termios(&settings, sizeof(settings));
   terminal.set_rows(size.ws_row);
   terminal.set_columns(size.ws_col);
-  capture_session(device_of(tty), state, terminal);
+  const TerminalUsers users = users_of_terminal(device_of(tty), state);
+  terminal.set_session(users.session);
+  terminal.set_foreground_group(users.foreground_group);
 }
 
 class TerminalKind : public FileKind {
@@ -99,7 +85,7 @@ class TerminalKind : public FileKind {
     }
     return Refusal{
         "it is a terminal that is not the program's own",
-        "close it before; a terminal whose master the program holds is not supported yet"};
+        "launch it together with the program that holds the terminal's other side, or close it"};
   }
 
   void capture(const FileView& view, CaptureState& state, snapshot::OpenFile& file) const override {
@@ -142,6 +128,35 @@ class TerminalKind : public FileKind {
 };
 
 }  // namespace
+
+bool is_own_terminal_device(dev_t device) { return device == gnu_dev_makedev(kAlternates, 0); }
+
+dev_t terminal_behind(const FileView& view) {
+  const auto taken = view.take_if_allowed();
+  if (taken && view.still_there(*taken)) return device_of(taken->get());
+  return view.pid == 0 ? 0 : controlling_terminal(process::read_stat(view.pid));
+}
+
+TerminalUsers users_of_terminal(dev_t device, const CaptureState& state) {
+  TerminalUsers users;
+  for (const auto& [pid, held] : state.processes) {
+    if (held->agent == nullptr) continue;
+    const process::Stat stat = process::read_stat(pid);
+    if (controlling_terminal(stat) != device) continue;
+    users.foreground_group =
+        seen_id(state, &process::Status::nspgid, &process::Stat::pgrp, stat.tpgid);
+    if (is_led_from_inside(state, stat.session)) {
+      users.session =
+          seen_id(state, &process::Status::nssid, &process::Stat::session, stat.session);
+    }
+    break;
+  }
+  return users;
+}
+
+bool controls(dev_t device, pid_t pid) {
+  return controlling_terminal(process::read_stat(pid)) == device;
+}
 
 bool is_terminal(const FileView& view) {
   if (!S_ISCHR(view.status.st_mode)) return false;

@@ -37,12 +37,6 @@ const Refusal& by_target(const FileView& view) {
       {"user:[", {"descriptors of namespaces cannot be saved yet", "close it before"}},
       {"pid:[", {"descriptors of namespaces cannot be saved yet", "close it before"}},
       {"/secretmem", {"secret memory cannot be saved yet", "close it before"}},
-      {"/dev/ptmx",
-       {"the master side of a pseudo terminal cannot be saved yet",
-        "launch the programs that run on that terminal by themselves"}},
-      {"/dev/pts/ptmx",
-       {"the master side of a pseudo terminal cannot be saved yet",
-        "launch the programs that run on that terminal by themselves"}},
       {"/dev/fuse", {"a FUSE file system served by the program cannot be saved", "unmount it"}},
       {"/dev/net/tun", {"network devices cannot be saved", "close it before"}},
   };

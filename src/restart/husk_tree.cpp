@@ -1,6 +1,7 @@
 #include "restart/husk_tree.h"
 
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -24,8 +25,9 @@ void start_session(process::AgentClient& agent) {
 
 }  // namespace
 
-HuskTree::HuskTree(const snapshot::Computation& model, process::AgentClient& init)
-    : model_(model), init_(init) {
+HuskTree::HuskTree(const snapshot::Computation& model, process::AgentClient& init,
+                   std::map<pid_t, int> terminals)
+    : model_(model), init_(init), terminals_(std::move(terminals)) {
   for (const snapshot::Process& process : model.processes()) {
     children_.emplace(process.parent(), &process);
     highest_pid_ = std::max({highest_pid_, process.pid(), process.session(), process.group()});
@@ -97,6 +99,7 @@ void HuskTree::grow_process(const snapshot::Process& process, process::AgentClie
   if (leads_session(process)) {
     grow_children(husk, Birth::before_new_session);
     start_session(*husk.agent);
+    if (terminals_.contains(process.pid())) ask_of_terminal(process.pid(), TIOCSCTTY, 0);
   }
   grow_children(husk, Birth::ordinary);
   put_off_adopted(husk);
@@ -208,6 +211,43 @@ process::AgentClient& HuskTree::group_stand_in(pid_t group, Husk& member) {
     stand_in.agent->call(SYS_setpgid, {0, 0}, "lead a process group");
   }
   return *stand_in.agent;
+}
+
+// The leader of the session asks. `group` is for the requests that point to one.
+void HuskTree::ask_of_terminal(pid_t session, unsigned long request, pid_t group) {
+  process::AgentClient& agent = *husks_.at(session).agent;
+  const int fd = agent.give_fd_anywhere(terminals_.at(session));
+  process::Batch batch(agent);
+  const std::int32_t wanted = group;
+  const process::Argument argument =
+      group == 0 ? process::Argument(0) : process::Argument(batch.value(wanted));
+  const std::size_t asked = batch.try_call(SYS_ioctl, {fd, request, argument});
+  batch.try_call(SYS_close, {fd});
+  batch.run();
+  if (request == TIOCSCTTY && batch.result(asked) < 0) {
+    base::throw_errno(static_cast<int>(-batch.result(asked)),
+                      fmt::format("session {} cannot have its terminal", session));
+  }
+}
+
+void HuskTree::set_foreground_groups(const std::map<pid_t, pid_t>& group_of_session) {
+  for (const auto& [session, group] : group_of_session) {
+    if (terminals_.contains(session) && husks_.contains(session) && group > 0) {
+      ask_of_terminal(session, TIOCSPGRP, group);
+    }
+  }
+}
+
+void HuskTree::give_terminals_up() {
+  for (const auto& [session, terminal] : terminals_) {
+    const auto leader = husks_.find(session);
+    if (leader == husks_.end() || !leader->second.agent) continue;
+    try {
+      ask_of_terminal(session, TIOCNOTTY, 0);
+    } catch (const base::Error&) {
+      // It has ended already.
+    }
+  }
 }
 
 void HuskTree::settle() {

@@ -20,12 +20,19 @@ struct Husk {
 
 class HuskTree {
  public:
-  // `init`: the first husk, already in its hole.
-  HuskTree(const snapshot::Computation& model, process::AgentClient& init);
+  // `init`: the first husk, already in its hole. `terminals`: descriptors of ours, by the session
+  // that has them. A process has the controlling terminal that its parent had when it was forked,
+  // so the leaders take them before they fork.
+  HuskTree(const snapshot::Computation& model, process::AgentClient& init,
+           std::map<pid_t, int> terminals = {});
 
   // Grows the whole tree. Throws Error: conflict when an id is taken, refused when the sessions
   // cannot be brought about by forking.
   void grow();
+  // Gives them to the groups that had them; one that has ended cannot have it.
+  void set_foreground_groups(const std::map<pid_t, pid_t>& group_of_session);
+  // Before the tree is killed: a leader that ended with its terminal would hang it up for all.
+  void give_terminals_up();
   // Lets zombies end with their status and the helpers of dead sessions and groups go.
   void settle();
 
@@ -48,11 +55,13 @@ class HuskTree {
   pid_t unused_pid();
   void join_groups();
   process::AgentClient& group_stand_in(pid_t group, Husk& member);
+  void ask_of_terminal(pid_t session, unsigned long request, pid_t group);
   void end_helpers();
   void check_parents();
 
   const snapshot::Computation& model_;
   process::AgentClient& init_;
+  std::map<pid_t, int> terminals_;
   process::AgentClient* reaper_ = nullptr;
   std::unique_ptr<process::AgentClient> own_reaper_;
   std::map<pid_t, Husk> husks_;                              // by pid as the program sees it

@@ -68,6 +68,8 @@ Session::~Session() {
 
 void Session::kill_everything() {
   if (!init_) return;
+  // Another attempt will need them.
+  if (tree_ && !held_ && may_take_namespace()) tree_->give_terminals_up();
   if (tree_ && !own_pid_namespace_) {
     for (auto& [pid, husk] : tree_->husks()) ::kill(husk.held.pid, SIGKILL);
     if (!tree_->reaper_is_init()) ::kill(tree_->reaper().pid(), SIGKILL);
@@ -114,8 +116,10 @@ void Session::identify() {
   own_pid_namespace_ = plan.pid && !is_wrapped();
   hole_.emplace(is_wrapped() ? Hole::of_resident(model()) : Hole::find(model(), code_bytes()));
   init_.emplace(start_init_husk(plan));
-  state_.began_monotonic_ns = init_->began_monotonic_ns;
-  state_.began_boottime_ns = init_->began_boottime_ns;
+  if (!is_wrapped()) {
+    state_.began_monotonic_ns = init_->began_monotonic_ns;
+    state_.began_boottime_ns = init_->began_boottime_ns;
+  }
   parked_ = move_into_hole(init_->agent, *hole_);
 }
 
@@ -126,7 +130,7 @@ bool Session::takes_host_ids() const {
 
 void Session::grow() {
   base::fault_point("restart.grow");
-  tree_.emplace(model(), init_->agent);
+  tree_.emplace(model(), init_->agent, terminals_of_sessions());
   if (is_wrapped() && model().reaper_pid() == 1) {
     agent::enter_pair(result_.ids->table(), 1, static_cast<std::uint32_t>(init_->pid));
   }
@@ -151,6 +155,7 @@ void Session::load() {
     early.run();
     image::ExtentTable table = image_->extents(*husk.model);
     map_areas(husk.held, *husk.model, table, state_, parked_);
+    if (is_wrapped()) use_vdso(husk);
     load_pages(husk.held, *husk.model, *image_, std::move(table), progress_, workers);
     std::vector<std::string> warnings;
     finish_areas(husk.held, *husk.model, is_wrapped(), warnings);
@@ -236,18 +241,30 @@ void Session::thread() {
   });
 }
 
-void Session::restore_terminal() {
-  if (!model().has_terminal() || request_.terminal < 0) return;
-  const auto leader = tree_->husks().find(model().terminal().session());
-  if (leader == tree_->husks().end() || !lives(leader->second)) return;
-  process::AgentClient& agent = *leader->second.agent;
-  const int fd = agent.give_fd_anywhere(request_.terminal);
-  process::Batch batch(agent);
-  batch.try_call(SYS_ioctl, {fd, 0x540e /* TIOCSCTTY */, 0});
-  const std::int32_t group = model().terminal().foreground_group();
-  batch.try_call(SYS_ioctl, {fd, 0x5410 /* TIOCSPGRP */, batch.value(group)});
-  batch.call(SYS_close, {fd}, "close");
-  batch.run();
+// The pseudo terminals of the program's own are made for it now.
+std::map<pid_t, int> Session::terminals_of_sessions() {
+  std::map<pid_t, int> terminals;
+  if (model().has_terminal() && request_.terminal >= 0) {
+    terminals[model().terminal().session()] = request_.terminal;
+  }
+  for (const snapshot::OpenFile& file : model().open_files()) {
+    if (!file.has_pty_master() || file.pty_master().session() == 0) continue;
+    resource::open_file_made(state_, file.id());
+    terminals[file.pty_master().session()] = state_.pty_slaves.at(file.id()).get();
+  }
+  return terminals;
+}
+
+void Session::restore_foreground_groups() {
+  std::map<pid_t, pid_t> groups;
+  if (model().has_terminal()) {
+    groups[model().terminal().session()] = model().terminal().foreground_group();
+  }
+  for (const snapshot::OpenFile& file : model().open_files()) {
+    if (!file.has_pty_master()) continue;
+    groups[file.pty_master().session()] = file.pty_master().foreground_group();
+  }
+  tree_->set_foreground_groups(groups);
 }
 
 // How far the program's clocks have gone on since they are there again.
@@ -257,7 +274,7 @@ void Session::finish() {
   base::fault_point("restart.finish");
   resource::finish_descriptors(state_);
   tree_->settle();
-  restore_terminal();
+  restore_foreground_groups();
   for (auto& [pid, husk] : tree_->husks()) {
     if (!lives(husk)) continue;
     forget_child_signals(*husk.agent);
@@ -270,6 +287,7 @@ void Session::finish() {
   }
   // What only we still hold must really close: the other ends are not to wait for it.
   state_.open_files.clear();
+  state_.pty_slaves.clear();
   state_.pipes.clear();
   state_.socket_pairs.clear();
   state_.shared_memories.clear();

@@ -56,6 +56,7 @@ class Session {
   void identify_by_table();
   [[nodiscard]] bool has_signal_fd(const Husk& husk) const;
   void tell_resident(const Husk& husk) const;
+  static void use_vdso(const Husk& husk);
   void hold_inside();
   void release_inside();
   void for_each_living(const std::function<void(Husk&)>& work);
@@ -63,7 +64,8 @@ class Session {
   void describe_thread(process::CallList& calls, const snapshot::Thread& thread,
                        const snapshot::Process& process) const;
   void clear_descriptor_table(Husk& husk);
-  void restore_terminal();
+  [[nodiscard]] std::map<pid_t, int> terminals_of_sessions();
+  void restore_foreground_groups();
   void hold_process(process::StoppedProcess& stopped, Husk& husk);
   void vacate(process::StoppedProcess& stopped, Husk& husk);
   void forget_stops(process::StoppedProcess& parent, const Husk& husk);

@@ -8,6 +8,7 @@
 #include <ranges>
 #include <set>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "process/proc_stat.h"
 #include "process/remote_memory.h"
@@ -20,6 +21,18 @@ void Session::identify_by_table() {
   result_.wrapped = wrapped::new_computation(request_.stop_signal);
   result_.ids = std::make_shared<wrapped::IdTableFile>(*result_.wrapped);
   result_.wrapped->ids = result_.ids.get();
+  state_.began_monotonic_ns = base::clock_ns();
+  state_.began_boottime_ns = base::clock_ns(CLOCK_BOOTTIME);
+  result_.ids->set_clocks({model().clocks().monotonic_ns(), model().clocks().boottime_ns()},
+                          {state_.began_monotonic_ns, state_.began_boottime_ns});
+}
+
+// In the table's computation clock_gettime in it is led to the agent.
+void Session::use_vdso(const Husk& husk) {
+  for (const snapshot::Area& area : husk.model->areas()) {
+    if (area.kind() != snapshot::Area::VDSO) continue;
+    husk.agent->call(agent::kUseVdso, {area.start()}, "use the vdso with the program's clocks");
+  }
 }
 
 bool Session::has_signal_fd(const Husk& husk) const {

@@ -5,12 +5,14 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <thread>
 #include <vector>
 
 #include "base/error.h"
 #include "image/image_reader.h"
+#include "resource/terminal.h"
 #include "supervisor/headless_relay.h"
 #include "supervisor/launch.h"
 #include "supervisor/standard_streams.h"
@@ -53,14 +55,23 @@ class CancelOnSignal {
   std::jthread thread_;
 };
 
-// The window as the program knew it; the user's own size follows when it can take the signal.
-Pty pty_as_before(const snapshot::Terminal& before) {
-  Pty pty = open_pty();
-  set_window_size(pty.master.get(), {.ws_row = static_cast<unsigned short>(before.rows()),
-                                     .ws_col = static_cast<unsigned short>(before.columns()),
-                                     .ws_xpixel = 0,
-                                     .ws_ypixel = 0});
-  return pty;
+// The number of its /dev/pts/N is one that a terminal of the program's own had.
+bool takes_number(const Pty& pty, const snapshot::Computation& model) {
+  unsigned number = 0;
+  if (::ioctl(pty.master.get(), TIOCGPTN, &number) != 0) return false;
+  return std::ranges::any_of(model.open_files(), [number](const snapshot::OpenFile& file) {
+    return file.has_pty_master() && file.pty_master().index() == number;
+  });
+}
+
+// As the program knew it; the size of the user's own window follows when it can take the signal.
+Pty pty_as_before(const snapshot::Computation& model) {
+  std::vector<Pty> opened;
+  do {
+    opened.push_back(open_pty());
+  } while (takes_number(opened.back(), model));
+  resource::restore_terminal(opened.back().slave.get(), model.terminal());
+  return std::move(opened.back());
 }
 
 restart::Restarted bring_back(const RestartOptions& options, const std::array<int, 3>& streams,
@@ -114,7 +125,7 @@ int restart(const RestartOptions& options, base::Progress& progress, const OnSta
   // A program that had a terminal gets one again, whether or not there is a user for it.
   const bool wants_terminal = manifest.computation().has_terminal();
   std::unique_ptr<UserTerminal> terminal = wants_terminal ? UserTerminal::find() : nullptr;
-  Pty pty = wants_terminal ? pty_as_before(manifest.computation().terminal()) : Pty{};
+  Pty pty = wants_terminal ? pty_as_before(manifest.computation()) : Pty{};
   const int slave = pty.slave.get();
   const std::array<int, 3> streams = streams_for_program(terminal.get(), slave);
   std::vector<signalfd_siginfo> taken;

@@ -56,6 +56,15 @@ pid_t IdTableFile::seen(pid_t ours) const {
   return static_cast<pid_t>(agent::original_of(*table_, static_cast<std::uint32_t>(ours)));
 }
 
+void IdTableFile::set_clocks(const Clocks& program, const Clocks& host) {
+  table_->clocks = {agent::clock_time_of(program.monotonic_ns - host.monotonic_ns),
+                    agent::clock_time_of(program.boottime_ns - host.boottime_ns)};
+}
+
+IdTableFile::Clocks IdTableFile::clock_offsets() const {
+  return {agent::ns_of(table_->clocks.monotonic), agent::ns_of(table_->clocks.boottime)};
+}
+
 std::unique_ptr<IdTableFile> table_for_tests(
     [[maybe_unused]] std::optional<Computation>& computation) {
 #ifdef TORPOR_FAULT_POINTS
@@ -64,6 +73,10 @@ std::unique_ptr<IdTableFile> table_for_tests(
     auto file = std::make_unique<IdTableFile>(*computation);
     computation->ids = file.get();
     file->table().limit = agent::kIdLimit;
+    if (const char* ahead = std::getenv("TORPOR_CLOCKS"); ahead != nullptr) {
+      const std::int64_t ns = std::strtoll(ahead, nullptr, 10) * 1000000;
+      file->set_clocks({ns, 2 * ns}, {});
+    }
     file->table().apart = static_cast<std::uint32_t>(std::strtoul(apart, nullptr, 10));
     return file;
   }

@@ -29,6 +29,15 @@ class IdTableFile final : public process::IdView {
   [[nodiscard]] agent::IdTable& table() const { return *table_; }
   [[nodiscard]] pid_t seen(pid_t ours) const override;
 
+  // The program's clocks go on from these (nanoseconds), while the host's show `host`.
+  struct Clocks {
+    std::int64_t monotonic_ns = 0;
+    std::int64_t boottime_ns = 0;
+  };
+  void set_clocks(const Clocks& program, const Clocks& host);
+  // How far they are ahead of the host's.
+  [[nodiscard]] Clocks clock_offsets() const;
+
  private:
   IdTableFile(const Computation& computation, int flags);
 
@@ -38,7 +47,8 @@ class IdTableFile final : public process::IdView {
 };
 
 // In builds with fault points TORPOR_IDS=N starts a computation with a table in which every id
-// is N higher than the kernel's: so every call can be tested without a restart.
+// is N higher than the kernel's: so every call can be tested without a restart. TORPOR_CLOCKS=MS
+// puts its clocks ahead by so much (CLOCK_BOOTTIME by twice that), or behind.
 std::unique_ptr<IdTableFile> table_for_tests(std::optional<Computation>& computation);
 
 }  // namespace torpor::wrapped

@@ -66,6 +66,32 @@ class Table(TorporTest):
             self.saved(self.environment_command("c"), "auto", out)
             self.check(self.restarted(self.environment_command("c"), "auto", "it"), out)
 
+    def test_clocks_far_from_the_hosts(self):
+        """Ahead by eleven days, or behind; by the table, and then in a time namespace."""
+        if self.is_root():
+            self.skipTest("root would go the same way as an ordinary user, for whom it runs")
+        for ahead_ms in ("1000000000", "-1500"):
+            with self.subTest(ahead_ms=ahead_ms), self.output() as out:
+                out.truncate(0)
+                self.go_on_with_clocks(ahead_ms, out)
+
+    def go_on_with_clocks(self, ahead_ms: str, out) -> None:
+        around = self.environment_command("c")
+        program = [self.program("clocks"), "--seconds", "3", "--max-jump", "5", "--uptime", "0"]
+        command = self.user_command(*around, self.torpor_path, "launch", "--mode", "wrapped", "--name", "it",
+                                    "--", *program)
+        process = self.start(command, stdout=out,
+                             env=self.environment | {"TORPOR_IDS": "1000", "TORPOR_CLOCKS": ahead_ms})
+        torpor_testing.wait_until(lambda: out_lines(out) == ["ready"], "it has begun to look", 20)
+        self.torpor_ok("checkpoint", "--kill", "it")
+        for identity in ("table", "namespace"):
+            process = self.restarted(around if identity == "table" else [], identity, "it")
+            self.computation("it")
+            if identity == "table":
+                self.torpor_ok("checkpoint", "--kill", "it")
+        _, words = process.communicate(timeout=60)
+        self.assertEqual((process.returncode, out_lines(out)), (0, ["ready", "ok"]), words)
+
     def test_two_at_the_same_time(self):
         around = self.environment_command("c")
         with self.output() as out:

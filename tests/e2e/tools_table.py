@@ -2,7 +2,7 @@
 """Tools that work with the ids of their children: saved and ended at work in a plain container, brought
 back with the pid table, and then asked to go on."""
 
-# ctest-for-each: bash dash make parallel prefork setuid
+# ctest-for-each: bash dash script make parallel prefork setuid
 
 import os
 import pathlib
@@ -111,7 +111,7 @@ class AtShell(Tool):
 class Bash(AtShell):
     def test_jobs_after_a_restart(self):
         self.sit_down("bash", "--norc", "--noprofile", "-i")
-        for line in ("sleep 1000 &", "sleep 1001 &", "until test -e go; do sleep 0.05; done &",
+        for line in ("sleep 1000 &", "sleep 1001 &", "(until test -e go; do sleep 0.05; done; : < /dev/tty && : > tty) &",
                      "first=$!; own=$$"):
             self.run_line(line)
         self.cycle_at_prompt()
@@ -120,6 +120,8 @@ class Bash(AtShell):
         self.assertIn("143", self.run_line("kill %1; wait %1; echo $?"))
         self.assertIn("same", self.run_line("test $$ = $own && kill -0 $first && echo same"))
         self.run_line(": > go; wait %3; echo 0")
+        self.assertIn("had it", self.run_line("test -e tty && echo had it"))
+        self.assertIn("all three", self.run_line("sh -c 'test -t 0 -a -t 1 -a -t 2 && echo all three'"))
         self.run_line("trap 'echo child has ended' CHLD")
         self.assertIn("child has ended", self.run_line("/bin/true; echo"))
         self.run_line("trap - CHLD")
@@ -181,6 +183,30 @@ class Dash(AtShell):
         self.assertIn("143", self.run_line("kill %2; wait %2; echo $?"))
         self.assertIn("got 7", self.run_line("(exit 7) & wait $!; echo got $?"))
         self.leave(6)
+
+
+class Script(AtShell):
+    """A shell at a terminal that script(1) made for it."""
+
+    def test_shell_on_a_terminal_of_the_program(self):
+        shell = f"PS1='{self.prompt}' bash --norc --noprofile -i"
+        self.sit_down("script", "--quiet", "--return", "--command", shell,
+                      str(self.place("typescript")))
+        for line in ("stty rows 31 columns 97", "sleep 1000 &", "modes=$(stty -g)"):
+            self.run_line(line)
+        self.cycle_at_prompt()
+        self.assertIn("same", self.run_line('test "$(stty -g)" = "$modes" && echo same'))
+        self.assertIn("31 97", self.run_line("stty size"))
+        self.assertIn("143", self.run_line("kill %1; wait %1; echo $?"))
+        self.assertIn("terminal", self.run_line("sh -c 'test -t 0 && (echo terminal > /dev/tty)'"))
+        self.screen.type("cat\r")
+        self.screen.expect("cat\r\n")
+        self.screen.type("typed\r")
+        self.screen.expect("typed\r\ntyped\r\n")
+        self.screen.type("\x03")
+        self.screen.expect(self.prompt)
+        self.assertIn("status 130", self.run_line("echo status $?"))
+        self.leave(5)
 
 
 class Make(Tool):
@@ -328,7 +354,7 @@ print("all", flush=True)
         self.assertEqual(self.cycle("/usr/bin/python3", self.script("user.py", self.TEXT)), "all\n")
 
 
-TOOLS = {"bash": Bash, "dash": Dash, "make": Make, "parallel": Parallel, "prefork": Prefork,
+TOOLS = {"bash": Bash, "dash": Dash, "script": Script, "make": Make, "parallel": Parallel, "prefork": Prefork,
          "setuid": Setuid}
 WITH_ROOT = ("setuid",)  # the others would go the same way
 

@@ -1,8 +1,11 @@
 /* CLOCK_MONOTONIC (exact, coarse, raw) and CLOCK_BOOTTIME go on from where they stood: never back,
  * never ahead by more than --max-jump seconds (1) beyond the sleep between two looks, by the vdso
- * and by the system call, and in step with each other. /proc/uptime agrees. */
+ * and by the system call, and in step with each other. /proc/uptime agrees, unless --uptime is 0.
+ * What is executed (--told) sees the same clocks. */
 #include <pthread.h>
+#include <spawn.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 
 #include "snapshot.h"
 
@@ -48,6 +51,31 @@ static void check_together(void) {
   }
 }
 
+/* What this one has seen is past for an executed one too, and not long ago. */
+static int is_told(const char* text) {
+  for (int clock = 0; clock < kCount; ++clock) {
+    long long told = strtoll(text, (char**)&text, 10);
+    for (int view = clock; view < kViews; view += kCount) {
+      long long now = look(view);
+      CHECK(now >= told && now - told <= max_jump, "%s: told %lld ns, saw %lld after exec",
+            kClocks[clock].name, told, now);
+    }
+  }
+  return 0;
+}
+
+static void check_executed(char* program) {
+  char text[256], jump[32];
+  snprintf(jump, sizeof jump, "%.3f", (double)max_jump / 1e9);
+  snprintf(text, sizeof text, "%lld %lld %lld %lld", look(0), look(1), look(2), look(3));
+  char* const words[] = {program, "--told", text, "--max-jump", jump, NULL};
+  pid_t child;
+  int status;
+  ZERO(posix_spawn(&child, "/proc/self/exe", NULL, NULL, words, environ));
+  MUST(waitpid(child, &status, 0));
+  CHECK(status == 0, "expected the executed program to end well, saw status %#x", status);
+}
+
 static void check_uptime(void) {
   double uptime = strtod(read_text("/proc/uptime", NULL), NULL),
          boot = (double)look(kCount - 1) / 1e9;
@@ -67,15 +95,19 @@ static void* look_without_pause(void* argument) {
 int main(int argc, char** argv) {
   pthread_t thread;
   max_jump = (long long)(option(argc, argv, "--max-jump", 1) * (double)SECOND);
+  const char* told = text_option(argc, argv, "--told", NULL);
+  if (told) return is_told(told);
+  int with_uptime = option(argc, argv, "--uptime", 1) != 0;
   end = end_time(argc, argv);
-  long long begun = now_ns(), last[kViews], offset = look(kCount - 1) - look(0);
+  long long executed = 0, begun = now_ns(), last[kViews], offset = look(kCount - 1) - look(0);
   for (int i = 0; i < kViews; ++i) last[i] = look(i);
   ZERO(pthread_create(&thread, NULL, look_without_pause, NULL));
   say("ready");
   while (time_left(end)) {
     for (int i = 0; i < kViews; ++i) last[i] = check_step(i, last[i]);
     check_together();
-    check_uptime();
+    if (with_uptime) check_uptime();
+    if (look(0) - executed > SECOND / 10) check_executed(argv[0]), executed = look(0);
     long long now_offset = look(kCount - 1) - look(0);
     CHECK(llabs(now_offset - offset) <= max_jump,
           "expected BOOTTIME %lld ns before MONOTONIC, saw %lld", offset, now_offset);

@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "agent/resident/clock_calls.h"
 #include "agent/resident/id_calls.h"
 
 namespace {
@@ -23,7 +24,7 @@ Processes, threads, groups and sessions are numbered out of one set, so one pair
   outside of a pid namespace.
 - A new child keeps its id if no process is known by it, and gets an unused one otherwise.
 
-This page is generated from `src/agent/resident/id_calls.h`. After a change there:
+This page is generated from `src/agent/resident/id_calls.h` and `clock_calls.h`. After a change there:
 `build/dev/tests/pid_table_page > docs/pid-table.md`.
 )";
 
@@ -54,6 +55,42 @@ Limits that are no call's:
   computation: a stranger who gets it first could be sent a signal that was meant for a session's leader
   long gone.
 )";
+
+const char* const kClocksHead = R"(
+
+## Clocks
+
+`CLOCK_MONOTONIC`, its `_RAW` and `_COARSE`, `CLOCK_BOOTTIME` and its `_ALARM` go on from where they stood in
+the image, though there is no time namespace: the program's `clock_gettime` in the vdso is led to the
+agent, which adds the difference. These calls are led there too:
+
+)";
+
+std::string way(ClockHow how) {
+  switch (how) {
+    case ClockHow::kTold: return "the time that comes back";
+    case ClockHow::kDeadline: return "the deadline, where there is one";
+    case ClockHow::kTimer:
+    case ClockHow::kTimerFd: return "the first expiration";
+    case ClockHow::kUptime: return "`uptime`";
+    case ClockHow::kTicks: return "result";
+    case ClockHow::kHole: break;
+  }
+  return {};
+}
+
+void print_clocks() {
+  std::fputs(kClocksHead, stdout);
+  std::puts("| call | number | what is translated | note |\n| --- | --- | --- | --- |");
+  for (const ClockCall& row : clock_calls) {
+    if (!is_translated(row)) continue;
+    std::printf("| %s | %u | %s | %s |\n", row.name, row.number, way(row.how).c_str(), row.note);
+  }
+  std::puts("\nNot translated:\n");
+  for (const ClockCall& row : clock_calls) {
+    if (!is_translated(row)) std::printf("- `%s`: %s\n", row.name, row.note);
+  }
+}
 
 std::string what(Id kind) {
   switch (kind) {
@@ -157,6 +194,7 @@ int main() {
       "through.\n",
       stdout);
   print_rows(true);
+  print_clocks();
   std::fputs("\n\n## Known holes\n\nNot translated.\n", stdout);
   print_notes(How::kHole);
   std::fputs(kLimits, stdout);

@@ -6,7 +6,7 @@
 #include <linux/sched.h>
 
 #include "agent/clone.h"
-#include "agent/resident/resident.h"
+#include "agent/resident/clocks.h"
 
 namespace torpor::agent {
 namespace {
@@ -195,6 +195,7 @@ std::int64_t resident_function(Context* context, const Call& call) {
   switch (call.number) {
     case kMakeRoom: return make_room(call.args[0]);
     case kSpeakAsProgram: resident().speaks_as_program = call.args[0]; return 0;
+    case kUseVdso: return use_vdso(call.args[0]);
     case kLeadReadsIn: lead_reads_in(); return 0;
     case kBecomeProgram: become_program(context, call);
     case kArm: context->on_lost = reinterpret_cast<std::uint64_t>(abandon_stop); return 0;

@@ -3,7 +3,7 @@
 #include <asm/unistd.h>
 
 #include "agent/resident/checkpoint_thread.h"
-#include "agent/resident/ids.h"
+#include "agent/resident/clocks.h"
 
 namespace torpor::agent {
 namespace {
@@ -81,6 +81,9 @@ std::int64_t system_call(std::int64_t number, const std::uint64_t (&args)[6]) {
   if (number == __NR_rt_sigaction || number == __NR_rseq) {
     Trap trap{number, {args[0], args[1], args[2], args[3], args[4], args[5]}, nullptr};
     return number == __NR_rseq ? wrap_sequences(trap) : wrap_signal_call(trap);
+  }
+  if (const ClockCall* time = find_given_time(request); time != nullptr) {
+    return ClockCaller(id_table().clocks, {make_raw, nullptr}).call(*time, request);
   }
   const IdCall* row = has_ids() ? find_id_call(number, args) : nullptr;
   const bool translated = row != nullptr && is_translated(*row) && row->how != How::kFork;

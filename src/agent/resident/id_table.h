@@ -13,6 +13,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "agent/resident/clock_offsets.h"
+
 namespace torpor::agent {
 
 // Linux never gives an id as high as this (PID_MAX_LIMIT).
@@ -40,6 +42,9 @@ struct IdTable {
   std::uint32_t ticket;  // the last that was given
   std::uint32_t births;  // since the last sweep
   std::uint32_t apart;   // not 0 (tests): so far is a new child's original from its current id
+  // Of the computation's clocks; here because every process finds it here. What is written all the
+  // time is in another cache line.
+  alignas(64) ClockOffsets clocks;
   // A bit for each page of the arrays that may hold anything: who walks through them touches no
   // other.
   std::uint64_t original_pages[kIdPages / 64];

@@ -1,9 +1,9 @@
-#include "agent/resident/ids.h"
-
 #include <asm/errno.h>
 #include <asm/unistd.h>
 #include <linux/fcntl.h>
 #include <linux/mman.h>
+
+#include "agent/resident/clocks.h"
 
 namespace torpor::agent {
 namespace {
@@ -29,6 +29,8 @@ bool may_wait(const IdRequest& request) {
     case __NR_recvmsg:
     case __NR_recvmmsg:
     case __NR_futex:
+    case 449 /* futex_waitv */:
+    case 455 /* futex_wait */:
     case __NR_clock_nanosleep:
     case __NR_rt_sigtimedwait: return true;
     default: return false;
@@ -97,15 +99,23 @@ std::int64_t wrap_ids(Trap& trap, const IdCall& row) {
   IdRequest request{trap.number, {}};
   copy_bytes(request.args, trap.args, sizeof(request.args));
   const std::int64_t result = IdCaller(id_table(), {make_call, trap.frame}).call(row, request);
-  if (result == kMakeItAgain) {
-    constexpr std::uint64_t kInstructionBytes = 2;
-    trap.frame->rax = static_cast<std::uint64_t>(trap.number);
-    trap.frame->rip -= kInstructionBytes;
-  }
+  if (result == kMakeItAgain) make_again(trap);
   if (trap.number == __NR_rt_sigtimedwait) {
     this_thread().given_up = result == kMakeItAgain ? trap.frame->rip : 0;
   }
   return result;
+}
+
+std::int64_t make_with_ids(Frame& frame, const IdRequest& request) {
+  const IdCall* row = find_id_call(request.number, request.args);
+  if (row == nullptr || !is_translated(*row)) return make_call(&frame, request);
+  return IdCaller(id_table(), {make_call, &frame}).call(*row, request);
+}
+
+void make_again(const Trap& trap) {
+  constexpr std::uint64_t kInstructionBytes = 2;
+  trap.frame->rax = static_cast<std::uint64_t>(trap.number);
+  trap.frame->rip -= kInstructionBytes;
 }
 
 void leave_blocking_call(Frame& frame, const SignalInfo& order) {
@@ -123,7 +133,8 @@ void leave_blocking_call(Frame& frame, const SignalInfo& order) {
   if (not_made || interrupted) frame.rip = address_of(&blocking_again[0]);
 }
 
-std::uint64_t prepare_handler(int signal, void* info) {
+std::uint64_t prepare_handler(int signal, void* info, Frame* interrupted) {
+  leave_clock(*interrupted);
   translate_info(id_table(), Way::kToProgram, info);
   return __atomic_load_n(&resident().handlers[signal], __ATOMIC_ACQUIRE);
 }

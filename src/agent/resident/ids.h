@@ -21,6 +21,10 @@ std::int64_t install_read_filter();
 
 // A call that takes or returns ids.
 std::int64_t wrap_ids(Trap& trap, const IdCall& row);
+// The same, or any other call that is to be made for the program in `frame`.
+std::int64_t make_with_ids(Frame& frame, const IdRequest& request);
+// The program is to make the call again, after kMakeItAgain.
+void make_again(const Trap& trap);
 // id_births.cpp: fork, vfork and clone.
 std::int64_t wrap_birth(Trap& trap);
 bool id_is_used(std::uint32_t current);
@@ -40,7 +44,7 @@ std::int64_t clone_from_trap(std::uint64_t flags, void* stack, std::uint64_t par
 std::int64_t vfork_from_trap(std::uint64_t flags, void* stack, std::uint64_t end, void* keep);
 [[noreturn]] void child_of_trap(struct Birth* birth);
 void handler_trampoline();
-std::uint64_t prepare_handler(int signal, void* info);
+std::uint64_t prepare_handler(int signal, void* info, Frame* interrupted);
 }
 #pragma GCC visibility pop
 

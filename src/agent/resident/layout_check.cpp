@@ -8,7 +8,9 @@ namespace torpor::agent {
 
 static_assert(sizeof(Resident) == RESIDENT_BYTES);
 static_assert(kResidentData == 0x7e9100040000);
-static_assert(kRoomAddress >= kResidentBase + kResidentBytes);
+static_assert(kClockStub == CLOCK_STUB && kClockStub >= kResidentBase + kResidentBytes);
+static_assert(kRoomAddress >= kClockStub + kPage);
+static_assert(kIdTableAddress + offsetof(IdTable, clocks) == CLOCK_OFFSETS);
 static_assert(kIdTableAddress + kIdTableBytes <= kResidentBase + kResidentSpan);
 static_assert(sizeof(ResidentProcess) <= kPage);
 

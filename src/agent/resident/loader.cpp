@@ -5,8 +5,8 @@
 #include <linux/mman.h>
 #include <linux/prctl.h>
 
+#include "agent/resident/clocks.h"
 #include "agent/resident/elf_file.h"
-#include "agent/resident/resident.h"
 
 namespace torpor::agent {
 namespace {
@@ -102,6 +102,13 @@ void correct_auxiliary(const StartStack& stack, const ElfHeaders& headers, const
   }
 }
 
+// Where its clocks cannot be had from the vdso the program is told of none, and asks the kernel.
+void note_vdso(const StartStack& stack) {
+  for (Auxiliary* entry = stack.auxiliary; entry->type != AT_NULL; ++entry) {
+    if (entry->type == AT_SYSINFO_EHDR && use_vdso(entry->value) < 0) entry->type = AT_IGNORE;
+  }
+}
+
 std::uint64_t end_of_last(char** words, std::uint64_t otherwise) {
   if (*words == nullptr) return otherwise;
   while (words[1] != nullptr) ++words;
@@ -167,6 +174,7 @@ std::int64_t load_program(std::uint64_t descriptor, const char* name, std::uint6
   make_stack_executable(headers, top);
   const StartStack stack = parts_of(top);
   correct_auxiliary(stack, headers, program, interpreter, name);
+  note_vdso(stack);
   tell_kernel(stack, program, random);
   note_executable(descriptor);
   set_name(name);

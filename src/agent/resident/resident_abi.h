@@ -152,6 +152,10 @@ struct Resident {
   std::uint64_t ids;                  // not 0: the pid table is in use
   std::uint64_t speaks_as_program;    // not 0: calls of messages are made as if by the program
   std::uint64_t handlers[65];  // of the program, which are called by way of handler_trampoline()
+  std::uint64_t vdso, vdso_bytes;  // the program's
+  // clock_gettime in it, if that leads to us (clock_vdso.h); and what stood there.
+  std::uint64_t clock_function;
+  std::uint8_t clock_head[16];
   alignas(4096) ResidentProcess process;
   alignas(4096) ResidentThread threads[kResidentThreads];
   alignas(4096) Context context;  // of the checkpoint thread
@@ -181,6 +185,8 @@ enum ResidentFunction : std::int64_t {
   kBecomeProgram = -105,
   // (): reads of signalfds are led in from now on.
   kLeadReadsIn = -107,
+  // (vdso): the program's vdso is there.
+  kUseVdso = -108,
   // (): from now on the threads go on if the supervisor is lost. Before, the process ends.
   kArm = -106,
 };
@@ -201,6 +207,7 @@ inline constexpr char kSocketPrefix[] = "torpor-";
 inline constexpr char kProgramPrefix[] = "torpor-";
 
 // Everything of the resident agent lies within.
+inline constexpr std::uint64_t kClockStub = kResidentBase + 0xa00000;  // ClockStub (clock_vdso.h)
 inline constexpr std::uint64_t kRoomAddress = kResidentBase + 0x1000000;
 inline constexpr std::uint64_t kResidentSpan = 0x40000000;
 inline constexpr std::uint64_t kIdTableAddress = kResidentBase + 0x8000000;

@@ -3,7 +3,7 @@
 #include <linux/fcntl.h>
 #include <linux/mman.h>
 
-#include "agent/resident/ids.h"
+#include "agent/resident/clocks.h"
 
 namespace torpor::agent {
 namespace {
@@ -41,7 +41,8 @@ std::int64_t set_up(const ExecRecord& record) {
 std::int64_t install_filters() {
   std::int64_t error = install_filter();
   if (error >= 0 && has_ids()) error = install_id_filter();
-  resident().record.filters = has_ids() ? 2 : 1;
+  if (error >= 0 && has_clocks()) error = install_clock_filter();
+  resident().record.filters = has_clocks() ? 3 : has_ids() ? 2 : 1;
   return error;
 }
 

@@ -11,7 +11,7 @@
 #include <linux/prctl.h>
 
 #include "agent/resident/checkpoint_thread.h"
-#include "agent/resident/ids.h"
+#include "agent/resident/clocks.h"
 
 namespace torpor::agent {
 namespace {
@@ -76,12 +76,25 @@ void queue_signals(ParkedThread& place) {
   }
 }
 
+IdRequest request_of(const ParkedThread& place) {
+  IdRequest request{place.call, {}};
+  copy_bytes(request.args, place.arguments, sizeof(request.args));
+  return request;
+}
+
 // The order to stop comes on our stack: nothing else may be told of one now, as it would be used.
 void call_again(ParkedThread& place) {
   constexpr std::uint64_t kNoStack[3] = {0, kNoAlternateStack, 0};
   raw_syscall(__NR_sigaltstack, address_of(&kNoStack[0]), 0);
   const std::uint64_t mask = kAllSignals & ~bit_of(resident().record.stop_signal);
-  place.result = call_once(&place.call, &mask);
+  const IdRequest request = request_of(place);
+  const ClockCall* row = find_given_time(request);
+  const IdKernel kernel{[](void* data, const IdRequest& made) {
+                          return call_once(&made.number, static_cast<const std::uint64_t*>(data));
+                        },
+                        const_cast<std::uint64_t*>(&mask)};
+  place.result = row != nullptr ? ClockCaller(id_table().clocks, kernel).call(*row, request)
+                                : kernel.make(kernel.data, request);
 }
 
 void follow_orders(ParkedThread& place) {
@@ -277,6 +290,7 @@ void park(Frame& frame) {
 }
 
 void on_stop(int signal, SignalInfo* info, Frame* frame) {
+  leave_clock(*frame);
   if (!is_order(*info)) {
     deliver_virtual(static_cast<std::uint64_t>(signal), info, frame);
     return;

@@ -1,12 +1,16 @@
 // A wrapped system call arrives as SIGSYS (seccomp(2), SECCOMP_RET_TRAP).
 #include <asm/unistd.h>
 
-#include "agent/resident/ids.h"
+#include "agent/resident/clocks.h"
 
 namespace torpor::agent {
 namespace {
 
 std::int64_t make_wrapped_call(Trap& trap) {
+  if (has_clocks()) {
+    const ClockCall* row = find_clock_call(trap.number, trap.args);
+    if (row != nullptr) return wrap_clock(trap, *row);
+  }
   if (has_ids()) {
     const IdCall* row = find_id_call(trap.number, trap.args);
     if (row != nullptr && is_translated(*row)) return wrap_ids(trap, *row);
@@ -31,6 +35,7 @@ std::int64_t make_wrapped_call(Trap& trap) {
 void on_trap(int signal, SignalInfo* info, Frame* frame) {
   constexpr std::int32_t kFromFilter = 1;  // SYS_SECCOMP
   if (info->code != kFromFilter) {
+    leave_clock(*frame);
     deliver_virtual(static_cast<std::uint64_t>(signal), info, frame);
     return;
   }

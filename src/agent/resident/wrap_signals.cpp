@@ -138,12 +138,10 @@ std::int64_t wrap_mask(const Trap& trap) {
 
 // The program makes the call again, now with a set of ours: the filter lets it pass, and the thread
 // waits in its own place.
-std::int64_t make_again(const Trap& trap, std::uint64_t& argument, std::uint64_t replacement) {
-  constexpr std::uint64_t kInstructionBytes = 2;
+std::int64_t make_again_with(const Trap& trap, std::uint64_t& argument, std::uint64_t replacement) {
   this_thread().program_pointer = argument;
   argument = replacement;
-  trap.frame->rax = static_cast<std::uint64_t>(trap.number);
-  trap.frame->rip -= kInstructionBytes;
+  make_again(trap);
   return kMakeItAgain;
 }
 
@@ -151,7 +149,7 @@ std::int64_t wait_with_set(const Trap& trap, std::uint64_t& argument) {
   if (!readable_set(argument)) return -EFAULT;
   ResidentThread& thread = this_thread();
   thread.mask = at<std::uint64_t>(argument) & ~our_signals();
-  return make_again(trap, argument, address_of(&thread.mask));
+  return make_again_with(trap, argument, address_of(&thread.mask));
 }
 
 // Where the set and its size stand, for calls that have no register left for both.
@@ -164,7 +162,7 @@ std::int64_t wait_with_place(const Trap& trap, std::uint64_t& argument) {
     thread.mask = at<std::uint64_t>(thread.mask_place[0]) & ~our_signals();
     thread.mask_place[0] = address_of(&thread.mask);
   }
-  return make_again(trap, argument, address_of(&thread.mask_place[0]));
+  return make_again_with(trap, argument, address_of(&thread.mask_place[0]));
 }
 
 std::int64_t wrap_signalfd(const Trap& trap) {

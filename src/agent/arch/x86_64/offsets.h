@@ -26,4 +26,8 @@
 #define CONTEXT_AGENT_STACK_TOP 95104
 #define PROBE_SAVED_MASK 216
 #define PROBE_STACK_TOP 1072
+// The resident agent's; layout_check.cpp asserts that they agree with resident_abi.h.
+#define CLOCK_STUB 0x7e9100a00000
+#define CLOCK_OFFSETS 0x7e9108000040
+#define CLOCK_MARK 0x6b636f6c6374706f
 #define RESIDENT_BYTES 1290240
