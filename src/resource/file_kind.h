@@ -102,6 +102,7 @@ struct CaptureState {
   // Objects that several descriptions share, by (device, inode): the id in the model's table.
   std::map<std::pair<std::uint64_t, std::uint64_t>, std::uint64_t> pipes;
   std::map<std::uint64_t, std::pair<std::uint64_t, unsigned>> socket_sides;  // inode -> pair, side
+  std::map<std::pair<std::string, std::uint32_t>, std::uint64_t> socket_names;  // unix(7)
   std::map<std::pair<std::uint64_t, std::uint64_t>, std::uint64_t> shared_memories;
   std::map<std::pair<std::uint64_t, std::uint64_t>, std::uint64_t> saved_files;
   std::vector<std::string> warnings;
@@ -135,6 +136,8 @@ struct RestoreState {
   // Things made on the way, by id: both ends of each pipe {read, write}, both sides of each pair.
   std::map<std::uint64_t, std::pair<base::UniqueFd, base::UniqueFd>> pipes;
   std::map<std::uint64_t, std::pair<base::UniqueFd, base::UniqueFd>> socket_pairs;
+  std::map<std::uint64_t, base::UniqueFd> lone_sockets;  // those with a name, by open file
+  bool named_sockets_made = false;                       // named_sockets.h
   std::map<std::uint64_t, base::UniqueFd>
       pty_slaves;  // one of each pty that has been open, by master
   std::map<std::uint64_t, base::UniqueFd> shared_memories;  // a memfd of each, filled

@@ -9,6 +9,7 @@
 #include "resource/epoll.h"
 #include "resource/event_fd.h"
 #include "resource/file_kind.h"
+#include "resource/lone_socket.h"
 #include "resource/memfd.h"
 #include "resource/path_handle.h"
 #include "resource/pid_fd.h"
@@ -38,6 +39,7 @@ std::vector<std::unique_ptr<FileKind>> make_kinds() {
   kinds.push_back(make_pty_slave_kind());
   kinds.push_back(make_terminal_kind());
   kinds.push_back(make_pipe_kind());
+  kinds.push_back(make_lone_socket_kind());
   kinds.push_back(make_unix_socket_kind());
   kinds.push_back(make_event_fd_kind());
   kinds.push_back(make_epoll_kind());

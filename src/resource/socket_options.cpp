@@ -102,4 +102,10 @@ void set_socket_options(int socket, const snapshot::SocketSide& side,
   if (side.pass_credentials()) set(socket, SO_PASSCRED, int{1}, "SO_PASSCRED");
 }
 
+void shut_down(int socket, const snapshot::SocketSide& side) {
+  if (!side.read_shut() && !side.write_shut()) return;
+  const int how = side.read_shut() ? (side.write_shut() ? SHUT_RDWR : SHUT_RD) : SHUT_WR;
+  if (::shutdown(socket, how) != 0) base::throw_system("cannot shut down a UNIX socket");
+}
+
 }  // namespace torpor::resource

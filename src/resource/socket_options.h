@@ -20,4 +20,7 @@ void read_socket_options(int socket, snapshot::SocketSide& side);
 void set_socket_options(int socket, const snapshot::SocketSide& side,
                         std::vector<std::string>& warnings);
 
+// shutdown(2), as far as it has been. Throws Error.
+void shut_down(int socket, const snapshot::SocketSide& side);
+
 }  // namespace torpor::resource

@@ -12,6 +12,8 @@
 #include "base/error.h"
 #include "process/remote_memory.h"
 #include "resource/file_kind.h"
+#include "resource/named_sockets.h"
+#include "resource/socket_maker.h"
 #include "resource/socket_options.h"
 #include "resource/socket_queue.h"
 
@@ -34,42 +36,6 @@ const snapshot::SocketPair& record_of(std::uint64_t id, const RestoreState& stat
   const int type = found->type();
   if (type != SOCK_STREAM && type != SOCK_DGRAM && type != SOCK_SEQPACKET) bad(id);
   return *found;
-}
-
-Ends make_here(int type) {
-  std::array<int, 2> ends{};
-  if (::socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, ends.data()) != 0) {
-    base::throw_system("cannot make a pair of sockets");
-  }
-  return {base::UniqueFd(ends[0]), base::UniqueFd(ends[1])};
-}
-
-Ends make_inside(process::AgentClient& agent, int type) {
-  process::Batch batch(agent);
-  const base::RemotePtr numbers = batch.space(2 * sizeof(int));
-  batch.call(SYS_socketpair, {AF_UNIX, type | SOCK_CLOEXEC, 0, numbers}, "make a pair of sockets");
-  batch.run_and_fetch();
-  const auto ends = batch.fetched_value<std::array<int, 2>>(numbers);
-  Ends taken{agent.take_fd(ends[0]), agent.take_fd(ends[1])};
-  process::Batch cleanup(agent);
-  for (const int end : ends) cleanup.call(SYS_close, {end}, "close a socket");
-  cleanup.run();
-  return taken;
-}
-
-// Inside, so that the sockets belong to the program's network namespace and show one of its
-// processes as their maker.
-Ends make_pair(int type, const RestoreState& state) {
-  for (const auto& [pid, held] : state.processes) {
-    if (held->agent != nullptr) return make_inside(*held->agent, type);
-  }
-  return make_here(type);
-}
-
-void shut_down(int socket, const snapshot::SocketSide& side) {
-  if (!side.read_shut() && !side.write_shut()) return;
-  const int how = side.read_shut() ? (side.write_shut() ? SHUT_RDWR : SHUT_RD) : SHUT_WR;
-  if (::shutdown(socket, how) != 0) base::throw_system("cannot shut down a UNIX socket");
 }
 
 int open_file(const RestoreState& state, std::uint64_t id) {
@@ -188,9 +154,11 @@ void finish_pair(const snapshot::SocketPair& pair, const Ends& ends, RestoreStat
 base::UniqueFd make_socket(const snapshot::SocketEnd& end, RestoreState& state) {
   const snapshot::SocketPair& record = record_of(end.pair(), state);
   if (end.side() > 1) bad(end.pair());
+  make_named_sockets(state);
   auto made = state.socket_pairs.find(end.pair());
   if (made == state.socket_pairs.end()) {
-    made = state.socket_pairs.emplace(end.pair(), make_pair(record.type(), state)).first;
+    const SocketMaker maker(state, record.sides(0).maker());
+    made = state.socket_pairs.emplace(end.pair(), maker.make_pair(record.type())).first;
   }
   const base::UniqueFd& socket = end.side() == 0 ? made->second.first : made->second.second;
   base::UniqueFd copy(::fcntl(socket.get(), F_DUPFD_CLOEXEC, 0));

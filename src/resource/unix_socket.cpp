@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "resource/file_kind.h"
 #include "resource/peek_undo.h"
+#include "resource/socket_name.h"
 #include "resource/socket_options.h"
 #include "resource/socket_pairs.h"
 #include "resource/socket_queue.h"
@@ -29,28 +30,23 @@ Refusal other_side_outside() {
           "launch that process together with this one, or close the socket before"};
 }
 
+// Only connections have names that can be given back.
 std::optional<Refusal> check_name(const UnixSocket& socket, const CaptureState& state) {
-  if (socket.listening) {
-    return Refusal{fmt::format("a listening UNIX socket ({}) cannot be saved yet", socket.name),
-                   "close it before"};
-  }
-  if (!socket.name.empty()) {
-    return Refusal{fmt::format("a UNIX socket with a name ({}) cannot be saved yet", socket.name),
+  const UnixSocket* peer = socket.peer ? find_unix_socket(*socket.peer, state) : nullptr;
+  for (const UnixSocket* side : {&socket, peer}) {
+    if (side == nullptr || side->name.empty()) continue;
+    if (auto refusal = check_socket_name(*side)) return refusal;
+    if (side->type != SOCK_DGRAM) continue;
+    return Refusal{fmt::format("a datagram socket with a name ({}) is connected, and only those "
+                               "that are not can be saved yet",
+                               side->name),
                    kReplace};
   }
-  const UnixSocket* peer = socket.peer ? find_unix_socket(*socket.peer, state) : nullptr;
-  if (peer == nullptr || peer->name.empty()) return std::nullopt;
-  return Refusal{fmt::format("the UNIX socket is connected to the name {}, and only pairs without "
-                             "a name can be saved yet",
-                             peer->name),
-                 kReplace};
+  return std::nullopt;
 }
 
 std::optional<Refusal> check_other_side(const FileView& view, const UnixSocket& socket,
                                         const CaptureState& state) {
-  if (!socket.peer) {
-    return Refusal{"a UNIX socket that is not connected cannot be saved yet", kReplace};
-  }
   if (*socket.peer == 0) {
     // Closing takes both directions of all but datagram sockets away (net/unix/af_unix.c).
     if (socket.type == SOCK_DGRAM || (socket.read_shut && socket.write_shut)) return std::nullopt;
@@ -168,6 +164,8 @@ class UnixSocketKind final : public FileKind {
     side.set_write_shut(socket.write_shut);
 
     const base::UniqueFd own = view.take();
+    side.set_name(enter_socket_name(own.get(), view, socket, state));
+    side.set_maker(maker_of(own.get(), state));
     if (const auto refusal = check_socket_options(own.get())) refuse(view, *refusal);
     read_socket_options(own.get(), side);
     read_incoming(own.get(), view, socket, state, side);
@@ -187,6 +185,17 @@ class UnixSocketKind final : public FileKind {
 
   [[nodiscard]] bool made(const snapshot::OpenFile& file) const override {
     return file.has_socket();
+  }
+
+  [[nodiscard]] std::optional<Refusal> check_restore(const snapshot::OpenFile& file,
+                                                     const RestoreState& state) const override {
+    for (const snapshot::SocketPair& pair : state.model->socket_pairs()) {
+      if (pair.id() != file.socket().pair()) continue;
+      for (const snapshot::SocketSide& side : pair.sides()) {
+        if (auto refusal = check_name_is_free(side.name(), pair.type(), state)) return refusal;
+      }
+    }
+    return std::nullopt;
   }
 
   base::UniqueFd restore(const snapshot::OpenFile& file, RestoreState& state) const override {

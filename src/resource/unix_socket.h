@@ -1,12 +1,11 @@
-// unix(7): pairs of connected sockets without a name, as socketpair(2) makes them.
+// unix(7): pairs of connected sockets, as socketpair(2) or connect(2) and accept(2) make them.
 //
 // Both sides must belong to the computation, or one of them be closed. What is on its way from one
-// to the other is saved, with descriptors in flight. Refused by name: sockets with a name or
-// connected to one, listening and unconnected ones, and what cannot be sent again as it was
-// (credentials in flight, out-of-band data).
+// to the other is saved, with descriptors in flight. Refused by name: connections that
+// are not accepted yet, connected datagram sockets with a name, and what cannot be sent again as it
+// was (credentials in flight, out-of-band data).
 //
-// The pairs are made inside the first process, so that they belong to its network namespace; with
-// SO_PEERCRED all show that process.
+// They are made inside the process that SO_PEERCRED shows, or in the first if that is gone.
 #pragma once
 
 #include <memory>

@@ -38,7 +38,7 @@ void request_dump(int socket) {
   request.header.nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
   request.body.sdiag_family = AF_UNIX;
   request.body.udiag_states = ~0U;
-  request.body.udiag_show = UDIAG_SHOW_NAME | UDIAG_SHOW_PEER | UDIAG_SHOW_RQLEN;
+  request.body.udiag_show = UDIAG_SHOW_NAME | UDIAG_SHOW_VFS | UDIAG_SHOW_PEER | UDIAG_SHOW_RQLEN;
   if (::send(socket, &request, sizeof(request), 0) < 0) base::throw_system("cannot list sockets");
 }
 
@@ -62,7 +62,11 @@ std::string socket_name(const rtattr* attribute) {
 
 void read_attribute(const rtattr* attribute, UnixSocket& socket) {
   switch (attribute->rta_type) {
-    case UNIX_DIAG_NAME: socket.name = socket_name(attribute); break;
+    case UNIX_DIAG_NAME:
+      socket.name = socket_name(attribute);
+      socket.abstract = *static_cast<const char*>(RTA_DATA(attribute)) == '\0';
+      break;
+    case UNIX_DIAG_VFS: socket.file_inode = payload<unix_diag_vfs>(attribute).udiag_vfs_ino; break;
     case UNIX_DIAG_PEER: socket.peer = payload<std::uint32_t>(attribute); break;
     case UNIX_DIAG_RQLEN: {
       const auto lengths = payload<unix_diag_rqlen>(attribute);

@@ -22,6 +22,8 @@ struct Holder;
 struct UnixSocket {
   int type = 0;      // SOCK_*
   std::string name;  // path, or "@..." if abstract; empty: none
+  bool abstract = false;
+  std::uint32_t file_inode = 0;  // of the file that a path was bound to; the lower bits of it
   bool listening = false;
   bool connected = false;
   // False if only /proc/net/unix could be read, which does not tell what is below.
@@ -31,9 +33,16 @@ struct UnixSocket {
   std::optional<std::uint64_t> peer;
   bool read_shut = false;
   bool write_shut = false;
-  std::uint32_t receive_bytes = 0;  // waiting to be read; of datagrams, those in the first
-  std::uint32_t send_memory = 0;    // what waits at the other side, as the kernel accounts for it
+  // What waits to be read; of datagrams, those in the first; connections at a listening one.
+  std::uint32_t receive_bytes = 0;
+  // What waits at the other side, as the kernel accounts for it; the backlog of a listening one.
+  std::uint32_t send_memory = 0;
 };
+
+// Neither connected nor on the way to be. Not known where /proc/net/unix only was read.
+inline bool is_lone(const UnixSocket& socket) {
+  return socket.peer_known && (!socket.peer || socket.listening);
+}
 
 class UnixSocketTable {
  public:

@@ -5,7 +5,7 @@ sees nothing of it: what the kernel keeps for a process is there again.
 usage: features.py [PROGRAM...] [--seed N] [--cycles N] [--only root|user]
 """
 # ctest-for-each: proclist argv_env creds pending_signals dispositions hostile_signals fds deleted_file directories
-# ctest-for-each: devices pipes fifos ptys socketpairs eventfds epolls signalfds memory_anonymous
+# ctest-for-each: devices pipes fifos ptys socketpairs unixsockets eventfds epolls signalfds memory_anonymous
 # ctest-for-each: memory_shared memory_files memory_zeros memory_fork memory_layout private_file_zero
 # ctest-for-each: process_tree stopped daemon dead_leader thread_attrs inflight_vfork blocked_calls clocks
 # ctest-for-each: itimers timerfds pidfds

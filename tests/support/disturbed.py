@@ -34,7 +34,7 @@ COMMAND_PATIENCE = 60.0  # seconds for a checkpoint or restart
 # The programs of one feature each.
 FEATURES = (
     "proclist argv_env creds pending_signals dispositions hostile_signals fds deleted_file directories devices "
-    "pipes fifos ptys socketpairs eventfds epolls signalfds memory_anonymous memory_shared "
+    "pipes fifos ptys socketpairs unixsockets eventfds epolls signalfds memory_anonymous memory_shared "
     "memory_files memory_zeros memory_fork memory_layout private_file_zero process_tree stopped daemon "
     "dead_leader thread_attrs inflight_vfork blocked_calls clocks itimers timerfds pidfds").split()
 
