@@ -2,7 +2,7 @@
 """Tools that work with the ids of their children: saved and ended at work in a plain container, brought
 back with the pid table, and then asked to go on."""
 
-# ctest-for-each: bash dash script make parallel prefork setuid
+# ctest-for-each: bash dash script tmux make parallel prefork setuid
 
 import os
 import pathlib
@@ -209,6 +209,50 @@ class Script(AtShell):
         self.leave(5)
 
 
+class Tmux(AtShell):
+    """A server with a socket of its own, two shells at terminals that it made, and a client here."""
+
+    def sit_down_at_tmux(self) -> None:
+        shell = self.script("shell", f"PS1='{self.prompt}' exec bash --norc --noprofile -i\n")
+        self.screen = self.terminal()
+        environment = dict(self.environment, TERM="xterm", TMUX_TMPDIR=str(self.place("")))
+        self.process = self.start_at(
+            self.screen, self.launch_command("tmux", "-f", "/dev/null", "new-session", f"sh {shell}"),
+            env=environment)
+        self.screen.expect(self.prompt.strip())  # tmux moves the cursor over a space
+        self.shell = shell
+
+    def told(self, command: str) -> str:
+        """What a command says that is typed; the screen shows it with much around it."""
+        self.count = getattr(self, "count", 0) + 1
+        path = self.place(f"told{self.count}")
+        self.screen.type(f"{{ {command}; }} > {path}.new 2>&1; mv {path}.new {path}\r")
+        wait_until(path.exists, command)
+        return path.read_text(encoding="utf-8").strip()
+
+    def other_shell_says(self) -> str:
+        path = self.place("other")
+        path.unlink(missing_ok=True)
+        self.told(f"tmux send-keys -t other 'echo $$ $(tty) > {path}.new; mv {path}.new {path}' Enter")
+        wait_until(path.exists, "the other shell")
+        return path.read_text(encoding="utf-8")
+
+    def test_shells_after_a_restart(self):
+        self.sit_down_at_tmux()
+        self.told(f"tmux new-window -d -n other 'sh {self.shell}'")
+        self.told("sleep 1000 & :")
+        panes = "tmux list-panes -a -F '#{pane_pid} #{pane_tty} #{pane_width}x#{pane_height}'"
+        before = self.told(panes), self.told("echo $$ $(tty)"), self.other_shell_says()
+        self.cycle_at_prompt()
+        self.assertEqual((self.told(panes), self.told("echo $$ $(tty)"), self.other_shell_says()), before)
+        self.assertIn("143", self.told("kill %1; wait %1; echo $?"))
+        self.told(f"tmux new-window -d 'echo fresh > {self.place('fresh')}'")
+        wait_until(self.place("fresh").exists, "a new window")
+        self.told("tmux kill-window -t other")
+        self.assertEqual(self.told("tmux list-windows | wc -l"), "1")
+        self.leave(0)
+
+
 class Make(Tool):
     # Four at a time: the first four wait, so the others begin in the second life.
     TEXT = """all: $(foreach i,1 2 3 4 5 6 7 8,step$i)
@@ -240,18 +284,23 @@ class Parallel(Tool):
 
 
 class Prefork(Tool):
-    # One socket for all requests, as a listening one; whoever is free takes the next.
+    # One listening socket for all; whoever is free takes the next connection.
     TEXT = """import os, signal, socket, sys, time
 
-ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+path = os.path.abspath(sys.argv[0]) + ".socket"
+listener = socket.socket(socket.AF_UNIX)
+listener.bind(path)
+listener.listen(8)
 workers = set()
 
 def work():
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
     while True:
-        request = theirs.recv(100)
-        theirs.send(b"%d %d %s" % (os.getpid(), os.getppid(), request))
+        connection, _ = listener.accept()
+        request = connection.recv(100)
+        connection.send(b"%d %d %s" % (os.getpid(), os.getppid(), request))
+        connection.close()
 
 def start():
     pid = os.fork()
@@ -271,8 +320,11 @@ def reload(*_):
 
 def ask(count):
     for i in range(count):
-        ours.send(b"request %d" % i)
-        pid, parent, *words = ours.recv(100).split()
+        connection = socket.socket(socket.AF_UNIX)
+        connection.connect(path)
+        connection.send(b"request %d" % i)
+        pid, parent, *words = connection.recv(100).split()
+        connection.close()
         assert int(pid) in workers and int(parent) == os.getpid(), (pid, parent, workers)
         assert words == [b"request", b"%d" % i], words
 
@@ -354,7 +406,7 @@ print("all", flush=True)
         self.assertEqual(self.cycle("/usr/bin/python3", self.script("user.py", self.TEXT)), "all\n")
 
 
-TOOLS = {"bash": Bash, "dash": Dash, "script": Script, "make": Make, "parallel": Parallel, "prefork": Prefork,
+TOOLS = {"bash": Bash, "dash": Dash, "script": Script, "tmux": Tmux, "make": Make, "parallel": Parallel, "prefork": Prefork,
          "setuid": Setuid}
 WITH_ROOT = ("setuid",)  # the others would go the same way
 
