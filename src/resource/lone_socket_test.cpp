@@ -256,6 +256,11 @@ TEST_F(LoneSocket, WhatWaitsIsRefusedByName) {
   const base::UniqueFd listener = listening(path_);
   const base::UniqueFd client = connected(path_);
   expect_refused(listener, "1 connections wait to be accepted at the UNIX socket " + path_);
+  const auto here = std::filesystem::current_path();
+  std::filesystem::current_path(directory_);
+  const base::UniqueFd relative = bound("relative");
+  std::filesystem::current_path(here);
+  expect_refused(relative, "bound to the relative path relative");
   const std::string letters = directory_ + "/letters";
   const base::UniqueFd letter_box = bound(letters, SOCK_DGRAM | SOCK_CLOEXEC);
   const base::UniqueFd sender(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
