@@ -29,7 +29,9 @@ TEST(HeldProcess, HasTheThreadsThatPtraceHolds) {
   EXPECT_FALSE(held.zombie || held.leader_dead);
   EXPECT_EQ(held.stop_signal, 0);
   ASSERT_EQ(held.threads.size(), 2U);
-  EXPECT_EQ(held.threads[0]->tid(), child.pid());
+  // In the order of their numbers, which may have begun anew between the two.
+  EXPECT_NE(held.threads[0]->tid() == child.pid(), held.threads[1]->tid() == child.pid());
+  EXPECT_EQ(held.threads[0]->pid(), child.pid());
   EXPECT_EQ(held.threads[1]->pid(), child.pid());
   EXPECT_EQ(held.memory_pid(), child.pid());
   EXPECT_NE(held.threads[0]->registers().rip, 0U);

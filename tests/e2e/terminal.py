@@ -15,7 +15,8 @@ from torpor_testing import TorporTest, is_alive, process_state, wait_until
 TELLER = """
 import os, signal, sys, termios
 def winch(number, frame):
-    print("size", *os.get_terminal_size(0), flush=True)
+    # Not print: the signal may come while a line is being printed.
+    os.write(1, b"size %d %d\\n" % tuple(os.get_terminal_size(0)))
 signal.signal(signal.SIGWINCH, winch)
 print("tty", [os.isatty(fd) for fd in range(3)], flush=True)
 print("size", *os.get_terminal_size(0), flush=True)

@@ -261,7 +261,8 @@ class TorporTest(unittest.TestCase):
         self.environment = dict(
             os.environ, XDG_RUNTIME_DIR=str(self.directory / "run"),
             TORPOR_DIR=str(self.directory / "store"), TMPDIR=str(self.directory / "tmp"),
-            HOME=str(self.directory / "home"), LC_ALL="C.UTF-8",
+            # The accounts that tests run as may have no shell to log in with.
+            HOME=str(self.directory / "home"), LC_ALL="C.UTF-8", SHELL="/bin/sh",
             # Debian's own programs first: others may lie where an ordinary user cannot get at them.
             PATH="/usr/bin:/bin:/usr/sbin:/sbin:" + os.environ.get("PATH", ""))
         self.terminals: list[Terminal] = []
