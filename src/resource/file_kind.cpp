@@ -43,6 +43,12 @@ std::string FileView::link() const {
   return fmt::format("/proc/{}/task/{}/fd/{}", pid, tid, fd);
 }
 
+[[noreturn]] void refuse(const FileView& view, const Refusal& refusal) {
+  throw base::Error(base::ErrorCode::refused,
+                    fmt::format("process {}: {}: {}", view.pid, view.describe(), refusal.reason),
+                    refusal.remedy);
+}
+
 std::string FileView::describe() const { return fmt::format("descriptor {} ({})", fd, target); }
 
 }  // namespace torpor::resource

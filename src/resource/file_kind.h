@@ -160,6 +160,9 @@ struct RestoreState {
   std::vector<std::string> warnings;
 };
 
+// Throws it as an Error, with the process and the descriptor.
+[[noreturn]] void refuse(const FileView& view, const Refusal& refusal);
+
 class FileKind {
  public:
   virtual ~FileKind() = default;

@@ -15,12 +15,6 @@
 namespace torpor::resource {
 namespace {
 
-[[noreturn]] void refuse(const FileView& view, const Refusal& refusal) {
-  throw base::Error(base::ErrorCode::refused,
-                    fmt::format("process {}: {}: {}", view.pid, view.describe(), refusal.reason),
-                    refusal.remedy);
-}
-
 // A listening one has its connections to accept there.
 std::optional<Refusal> check_waiting(const UnixSocket& socket, bool certain) {
   if (!socket.listening || socket.receive_bytes == 0) return std::nullopt;
@@ -61,22 +55,15 @@ class LoneSocketKind final : public FileKind {
                snapshot::OpenFile& file) const override {
     const FileView view = in_list;
     const UnixSocket socket = socket_of(view, state);
-    const base::UniqueFd own = view.take();
-    if (const auto refusal = check_socket_options(own.get())) refuse(view, *refusal);
+    snapshot::LoneSocket& record = *file.mutable_lone_socket();
+    const base::UniqueFd own = capture_socket(view, socket, state, *record.mutable_options());
     if (socket.type == SOCK_DGRAM && has_datagrams(own.get())) {
       refuse(view, {fmt::format("datagrams wait in the UNIX socket {}", socket.name),
                     "take the checkpoint when the program has read them"});
     }
-    snapshot::LoneSocket& record = *file.mutable_lone_socket();
     record.set_type(socket.type);
     record.set_listening(socket.listening);
     if (socket.listening) record.set_backlog(socket.send_memory);
-    snapshot::SocketSide& options = *record.mutable_options();
-    options.set_read_shut(socket.read_shut);
-    options.set_write_shut(socket.write_shut);
-    options.set_name(enter_socket_name(own.get(), view, socket, state));
-    options.set_maker(maker_of(own.get(), state));
-    read_socket_options(own.get(), options);
   }
 
   [[nodiscard]] bool made(const snapshot::OpenFile& file) const override {

@@ -102,10 +102,7 @@ class PipeKind : public FileKind {
   void finish_capture(const FileView& view, CaptureState& state,
                       snapshot::OpenFile&) const override {
     if (is_fifo(view) || has_both_ends(view, state) || is_hung_up(view.take().get())) return;
-    const Refusal refusal = other_end_outside(view);
-    throw base::Error(base::ErrorCode::refused,
-                      fmt::format("process {}: {}: {}", view.pid, view.describe(), refusal.reason),
-                      refusal.remedy);
+    refuse(view, other_end_outside(view));
   }
 
   [[nodiscard]] bool made(const snapshot::OpenFile& file) const override { return file.has_pipe(); }

@@ -23,15 +23,8 @@ namespace {
 
 using Settings = struct ::termios2;
 
-constexpr unsigned kSlaves = 136;  // the major number of /dev/pts/N
-constexpr int kMostTries = 128;    // for the old number
+constexpr int kMostTries = 128;  // for the old number
 constexpr std::size_t kMostContent = 40960;
-
-[[noreturn]] void refuse(const FileView& view, const std::string& reason,
-                         const std::string& remedy) {
-  throw base::Error(base::ErrorCode::refused,
-                    fmt::format("process {}: {}: {}", view.pid, view.describe(), reason), remedy);
-}
 
 [[noreturn]] void bad(const snapshot::OpenFile& file) {
   throw base::Error(base::ErrorCode::bad_image,
@@ -50,16 +43,6 @@ bool polls(int tty, short event) {
   return ::poll(&state, 1, 0) == 1 && (state.revents & event) != 0;
 }
 
-// With O_CLOEXEC, /proc would say for ever of this description that its descriptors are closed on
-// exec.
-base::UniqueFd open_slave(int master, int access) {
-  base::UniqueFd slave(::ioctl(master, TIOCGPTPEER, access | O_NOCTTY | O_NONBLOCK));
-  if (!slave || ::fcntl(slave.get(), F_SETFD, FD_CLOEXEC) != 0) {
-    base::throw_system("cannot open the slave of a pseudo terminal");
-  }
-  return slave;
-}
-
 // ---- capture
 
 // Whose calls look into it; it must not be in the background there.
@@ -76,17 +59,17 @@ process::AgentClient* looking_agent(dev_t terminal, const CaptureState& state) {
 void capture_content(const FileView& view, int master, process::AgentClient& agent,
                      CaptureState& state, snapshot::PtyMaster& saved) {
   if (saved.packet_mode() && polls(master, POLLPRI)) {
-    refuse(view, "a change that its packet mode tells has not been read yet",
-           "let the program read from it, then try again");
+    refuse(view, {"a change that its packet mode tells has not been read yet",
+                  "let the program read from it, then try again"});
   }
   PtyLook look(master, saved.packet_mode(), agent);
   if (look.has_lines()) {
-    refuse(view, "lines that were typed on this terminal have not been read yet",
-           "let the program read them, then try again");
+    refuse(view, {"lines that were typed on this terminal have not been read yet",
+                  "let the program read them, then try again"});
   }
   if (look.is_stopped()) {
     if (bytes_waiting(master) != 0) {
-      refuse(view, "output waits on this terminal, and it is stopped (Ctrl-S)", "press Ctrl-Q");
+      refuse(view, {"output waits on this terminal, and it is stopped (Ctrl-S)", "press Ctrl-Q"});
     }
     state.warnings.push_back(
         fmt::format("the output of /dev/pts/{} is stopped (Ctrl-S): after a restart it goes on",
@@ -119,7 +102,7 @@ class PtyMasterKind : public FileKind {
     saved.set_packet_mode(number_asked(master.get(), TIOCGPKT) != 0);
     saved.set_locked(number_asked(master.get(), TIOCGPTLCK) != 0);
     saved.set_hung_up(polls(master.get(), POLLHUP));
-    const dev_t terminal = gnu_dev_makedev(kSlaves, saved.index());
+    const dev_t terminal = gnu_dev_makedev(kPtySlaves, saved.index());
     const TerminalUsers users = users_of_terminal(terminal, state);
     saved.set_session(users.session);
     saved.set_foreground_group(users.foreground_group);
@@ -198,7 +181,7 @@ class PtyMasterKind : public FileKind {
     if (has_been_open(file, state)) {
       // It stays open until all is done: without a slave the master would be hung up.
       base::UniqueFd& slave = state.pty_slaves[file.id()];
-      slave = open_slave(master, O_RDWR);
+      slave = open_pty_slave(master, O_RDWR | O_NONBLOCK);
       fill_pty(master, slave.get(), saved.output(), saved.input(), settings);
     } else {
       set_terminal_settings(master, settings);
@@ -257,7 +240,7 @@ class PtySlaveKind : public FileKind {
   void finish_capture(const FileView& view, CaptureState& state,
                       snapshot::OpenFile& file) const override {
     const Holder* master = master_inside(view, state);
-    if (master == nullptr) return refuse(view, "its master is gone", "try again");
+    if (master == nullptr) refuse(view, {"its master is gone", "try again"});
     const auto known = state.open_file_of.find({master->pid, master->fd});
     file.mutable_pty_slave()->set_master(
         known != state.open_file_of.end() ? known->second : state.identify(master->fd));
@@ -280,7 +263,8 @@ class PtySlaveKind : public FileKind {
   // Not by its name: that may be another terminal's now.
   base::UniqueFd restore(const snapshot::OpenFile& file, RestoreState& state) const override {
     const int master = open_file_made(state, file.pty_slave().master());
-    base::UniqueFd slave = open_slave(master, static_cast<int>(file.flags() & O_ACCMODE));
+    base::UniqueFd slave =
+        open_pty_slave(master, static_cast<int>(file.flags() & O_ACCMODE) | O_NONBLOCK);
     set_attributes(slave.get(), file.pty_slave(), state);
     return slave;
   }
@@ -300,6 +284,14 @@ class PtySlaveKind : public FileKind {
 };
 
 }  // namespace
+
+base::UniqueFd open_pty_slave(int master, int flags) {
+  base::UniqueFd slave(::ioctl(master, TIOCGPTPEER, flags | O_NOCTTY));
+  if (!slave || ::fcntl(slave.get(), F_SETFD, FD_CLOEXEC) != 0) {
+    base::throw_system("cannot open the slave of a pseudo terminal");
+  }
+  return slave;
+}
 
 std::unique_ptr<FileKind> make_pty_master_kind() { return std::make_unique<PtyMasterKind>(); }
 std::unique_ptr<FileKind> make_pty_slave_kind() { return std::make_unique<PtySlaveKind>(); }

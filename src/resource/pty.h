@@ -6,11 +6,17 @@
 
 #include <memory>
 
+#include "base/unique_fd.h"
 #include "resource/file_kind.h"
 
 namespace torpor::resource {
 
 std::unique_ptr<FileKind> make_pty_master_kind();
 std::unique_ptr<FileKind> make_pty_slave_kind();
+
+// The slave of an unlocked master, close-on-exec; `flags`: O_RDWR, O_NONBLOCK ... Not by its path:
+// /dev/pts may be another instance than the master's (Linux 4.13). Not with O_CLOEXEC either: /proc
+// would say for ever of this description that its descriptors are closed on exec. Throws Error.
+base::UniqueFd open_pty_slave(int master, int flags);
 
 }  // namespace torpor::resource

@@ -15,9 +15,8 @@ namespace {
 // Documentation/admin-guide/devices.txt
 constexpr unsigned kAlternates = 5;  // /dev/tty, console, ptmx
 constexpr unsigned kMaster = 2;
-constexpr unsigned kSlaves = 136;
 
-bool is_slave(dev_t device) { return gnu_dev_major(device) == kSlaves; }
+bool is_slave(dev_t device) { return gnu_dev_major(device) == kPtySlaves; }
 
 // As the kernel finds it (devpts): where the file itself is, else in "pts" beside it.
 std::uint64_t instance_of(pid_t pid, const std::string& target) {

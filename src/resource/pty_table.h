@@ -11,6 +11,9 @@
 
 namespace torpor::resource {
 
+// The major number of /dev/pts/N: Documentation/admin-guide/devices.txt.
+inline constexpr unsigned kPtySlaves = 136;
+
 class PtyTable {
  public:
   // The device of the devpts instance, and the number there: there may be several /dev/pts/3.

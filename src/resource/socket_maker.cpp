@@ -88,6 +88,17 @@ Ends SocketMaker::make_pair(int type) const {
   return taken;
 }
 
+// One call inside, on a socket of ours.
+int SocketMaker::on_socket(int socket, const AddCall& add) const {
+  process::AgentClient& agent = *held_->agent;
+  const int given = agent.give_fd_anywhere(socket);
+  process::Batch batch(agent);
+  const std::size_t done = add(batch, given);
+  batch.try_call(SYS_close, {given});
+  batch.run();
+  return outcome(batch.result(done));
+}
+
 int SocketMaker::with_name(long number, int socket, const std::string& name) const {
   const Address address(name);
   if (held_ == nullptr) {
@@ -95,14 +106,9 @@ int SocketMaker::with_name(long number, int socket, const std::string& name) con
     return here(number == SYS_bind ? ::bind(socket, generic, address.length)
                                    : ::connect(socket, generic, address.length));
   }
-  process::AgentClient& agent = *held_->agent;
-  const int given = agent.give_fd_anywhere(socket);
-  process::Batch batch(agent);
-  const std::size_t done =
-      batch.try_call(number, {given, batch.value(address.value), address.length});
-  batch.try_call(SYS_close, {given});
-  batch.run();
-  return outcome(batch.result(done));
+  return on_socket(socket, [&](process::Batch& batch, int given) {
+    return batch.try_call(number, {given, batch.value(address.value), address.length});
+  });
 }
 
 int SocketMaker::bind(int socket, const std::string& name) const {
@@ -115,13 +121,9 @@ int SocketMaker::connect(int socket, const std::string& name) const {
 
 int SocketMaker::listen(int socket, int backlog) const {
   if (held_ == nullptr) return here(::listen(socket, backlog));
-  process::AgentClient& agent = *held_->agent;
-  const int given = agent.give_fd_anywhere(socket);
-  process::Batch batch(agent);
-  const std::size_t done = batch.try_call(SYS_listen, {given, backlog});
-  batch.try_call(SYS_close, {given});
-  batch.run();
-  return outcome(batch.result(done));
+  return on_socket(socket, [backlog](process::Batch& batch, int given) {
+    return batch.try_call(SYS_listen, {given, backlog});
+  });
 }
 
 int SocketMaker::with_path(long number, const std::string& path, std::uint64_t second,

@@ -4,6 +4,7 @@
 
 #include <sys/types.h>
 
+#include <functional>
 #include <string>
 #include <utility>
 
@@ -35,6 +36,9 @@ class SocketMaker {
   [[nodiscard]] int chown(const std::string& path, uid_t uid, gid_t gid) const;
 
  private:
+  // Adds a call on the number that the socket has inside.
+  using AddCall = std::function<std::size_t(process::Batch&, int)>;
+  [[nodiscard]] int on_socket(int socket, const AddCall& add) const;
   [[nodiscard]] int with_name(long number, int socket, const std::string& name) const;
   [[nodiscard]] int with_path(long number, const std::string& path, std::uint64_t second,
                               std::uint64_t third) const;

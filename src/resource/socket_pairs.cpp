@@ -28,16 +28,6 @@ using Ends = std::pair<base::UniqueFd, base::UniqueFd>;
                     "use another generation");
 }
 
-const snapshot::SocketPair& record_of(std::uint64_t id, const RestoreState& state) {
-  const auto& pairs = state.model->socket_pairs();
-  const auto found = std::ranges::find_if(
-      pairs, [id](const snapshot::SocketPair& pair) { return pair.id() == id; });
-  if (found == pairs.end() || found->sides_size() != 2) bad(id);
-  const int type = found->type();
-  if (type != SOCK_STREAM && type != SOCK_DGRAM && type != SOCK_SEQPACKET) bad(id);
-  return *found;
-}
-
 int open_file(const RestoreState& state, std::uint64_t id) {
   const auto found = state.open_files.find(id);
   if (found == state.open_files.end() || !found->second) {
@@ -151,8 +141,18 @@ void finish_pair(const snapshot::SocketPair& pair, const Ends& ends, RestoreStat
 
 }  // namespace
 
+const snapshot::SocketPair& socket_pair(std::uint64_t id, const RestoreState& state) {
+  const auto& pairs = state.model->socket_pairs();
+  const auto found = std::ranges::find_if(
+      pairs, [id](const snapshot::SocketPair& pair) { return pair.id() == id; });
+  if (found == pairs.end() || found->sides_size() != 2) bad(id);
+  const int type = found->type();
+  if (type != SOCK_STREAM && type != SOCK_DGRAM && type != SOCK_SEQPACKET) bad(id);
+  return *found;
+}
+
 base::UniqueFd make_socket(const snapshot::SocketEnd& end, RestoreState& state) {
-  const snapshot::SocketPair& record = record_of(end.pair(), state);
+  const snapshot::SocketPair& record = socket_pair(end.pair(), state);
   if (end.side() > 1) bad(end.pair());
   make_named_sockets(state);
   auto made = state.socket_pairs.find(end.pair());
@@ -168,7 +168,7 @@ base::UniqueFd make_socket(const snapshot::SocketEnd& end, RestoreState& state) 
 
 void finish_socket_pairs(RestoreState& state) {
   for (const auto& [id, ends] : state.socket_pairs) {
-    finish_pair(record_of(id, state), ends, state);
+    finish_pair(socket_pair(id, state), ends, state);
   }
   state.socket_pairs.clear();
 }

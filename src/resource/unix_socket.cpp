@@ -19,12 +19,6 @@ namespace {
 
 constexpr const char* kReplace = "let the program use socketpair(2), or close it before";
 
-[[noreturn]] void refuse(const FileView& view, const Refusal& refusal) {
-  throw base::Error(base::ErrorCode::refused,
-                    fmt::format("process {}: {}: {}", view.pid, view.describe(), refusal.reason),
-                    refusal.remedy);
-}
-
 Refusal other_side_outside() {
   return {"the other side of the UNIX socket is held by a process outside of the computation",
           "launch that process together with this one, or close the socket before"};
@@ -160,14 +154,7 @@ class UnixSocketKind final : public FileKind {
     file.mutable_socket()->set_side(number);
     snapshot::SocketSide& side = *pair->mutable_sides(static_cast<int>(number));
     side.set_closed(false);
-    side.set_read_shut(socket.read_shut);
-    side.set_write_shut(socket.write_shut);
-
-    const base::UniqueFd own = view.take();
-    side.set_name(enter_socket_name(own.get(), view, socket, state));
-    side.set_maker(maker_of(own.get(), state));
-    if (const auto refusal = check_socket_options(own.get())) refuse(view, *refusal);
-    read_socket_options(own.get(), side);
+    const base::UniqueFd own = capture_socket(view, socket, state, side);
     read_incoming(own.get(), view, socket, state, side);
     refuse_hidden_datagrams(view, socket, side, state);
     // The other side was closed with something unread in it; one byte has the same effect.
@@ -189,11 +176,9 @@ class UnixSocketKind final : public FileKind {
 
   [[nodiscard]] std::optional<Refusal> check_restore(const snapshot::OpenFile& file,
                                                      const RestoreState& state) const override {
-    for (const snapshot::SocketPair& pair : state.model->socket_pairs()) {
-      if (pair.id() != file.socket().pair()) continue;
-      for (const snapshot::SocketSide& side : pair.sides()) {
-        if (auto refusal = check_name_is_free(side.name(), pair.type(), state)) return refusal;
-      }
+    const snapshot::SocketPair& pair = socket_pair(file.socket().pair(), state);
+    for (const snapshot::SocketSide& side : pair.sides()) {
+      if (auto refusal = check_name_is_free(side.name(), pair.type(), state)) return refusal;
     }
     return std::nullopt;
   }
@@ -209,6 +194,18 @@ class UnixSocketKind final : public FileKind {
 };
 
 }  // namespace
+
+base::UniqueFd capture_socket(const FileView& view, const UnixSocket& socket, CaptureState& state,
+                              snapshot::SocketSide& side) {
+  base::UniqueFd own = view.take();
+  if (const auto refusal = check_socket_options(own.get())) refuse(view, *refusal);
+  side.set_read_shut(socket.read_shut);
+  side.set_write_shut(socket.write_shut);
+  side.set_name(enter_socket_name(own.get(), view, socket, state));
+  side.set_maker(maker_of(own.get(), state));
+  read_socket_options(own.get(), side);
+  return own;
+}
 
 std::unique_ptr<FileKind> make_unix_socket_kind() { return std::make_unique<UnixSocketKind>(); }
 

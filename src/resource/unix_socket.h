@@ -10,12 +10,23 @@
 
 #include <memory>
 
+#include "base/unique_fd.h"
+#include "proto/snapshot.pb.h"
+
 namespace torpor::resource {
 
 class FileKind;
+struct CaptureState;
+struct FileView;
 struct RestoreState;
+struct UnixSocket;
 
 std::unique_ptr<FileKind> make_unix_socket_kind();
+
+// Name, maker, options and shutdowns of a socket, which is returned as a descriptor of ours. Throws
+// Error; refused for options that are not saved.
+base::UniqueFd capture_socket(const FileView& view, const UnixSocket& socket, CaptureState& state,
+                              snapshot::SocketSide& side);
 
 // Puts back what was in flight in all pairs, their options and shutdowns, and closes the sides that
 // were closed. Called with the first socket that is finished; every open file is there then. Does

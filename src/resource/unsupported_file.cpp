@@ -120,10 +120,7 @@ class UnsupportedKind : public FileKind {
   }
 
   void capture(const FileView& view, CaptureState&, snapshot::OpenFile&) const override {
-    const Refusal refusal = reason_for(view);
-    throw base::Error(base::ErrorCode::refused,
-                      fmt::format("process {}: {}: {}", view.pid, view.describe(), refusal.reason),
-                      refusal.remedy);
+    refuse(view, reason_for(view));
   }
 
   [[nodiscard]] bool made(const snapshot::OpenFile&) const override { return false; }

@@ -5,6 +5,7 @@
 #include <cstdlib>
 
 #include "base/error.h"
+#include "resource/pty.h"
 
 namespace torpor::supervisor {
 
@@ -17,13 +18,7 @@ Pty open_pty() {
                       fmt::format("cannot make a pseudo terminal: {}", std::strerror(errno)),
                       "mount /dev/pts, or run without a terminal: </dev/null 2>&1 | cat");
   }
-  // Not by its path: /dev/pts may be another instance than the master's (Linux 4.13). With
-  // O_CLOEXEC, /proc would say for ever of this description that its descriptors are closed on
-  // exec.
-  pty.slave.reset(::ioctl(pty.master.get(), TIOCGPTPEER, O_RDWR | O_NOCTTY));
-  if (!pty.slave || ::fcntl(pty.slave.get(), F_SETFD, FD_CLOEXEC) != 0) {
-    base::throw_system("cannot open the slave of a pseudo terminal");
-  }
+  pty.slave = resource::open_pty_slave(pty.master.get(), O_RDWR);
   return pty;
 }
 

@@ -3,30 +3,18 @@
 //
 // What is decided by the call's number alone comes last, and from where the call is made after
 // that: so the kernel finds by itself which calls always pass.
-#include <asm/unistd.h>
-#include <linux/audit.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
-
 #include "agent/resident/ids.h"
+#include "agent/resident/table_filter.h"
 
 namespace torpor::agent {
 namespace {
 
 constexpr std::size_t kMost = 1024;
 
-struct IdFilter {
-  sock_filter code[kMost]{};
-  std::uint16_t count = 0;
+struct IdFilter : TableFilter<kMost> {
   std::uint16_t leaps[kMost]{};  // jumps to the check of the place, which stands at the end
   std::uint16_t leap_count = 0;
 
-  constexpr void add(std::uint32_t op, std::uint32_t k, std::uint8_t yes = 0, std::uint8_t no = 0) {
-    code[count++] = sock_filter{static_cast<std::uint16_t>(op), yes, no, k};
-  }
-  constexpr void load(std::size_t offset) {
-    add(BPF_LD | BPF_W | BPF_ABS, static_cast<std::uint32_t>(offset));
-  }
   constexpr void leap() {
     leaps[leap_count++] = count;
     add(BPF_JMP | BPF_JA, 0);
@@ -35,7 +23,6 @@ struct IdFilter {
     add(BPF_JMP | BPF_JEQ | BPF_K, value, 0, 1);
     leap();
   }
-  constexpr void answer(std::uint32_t value) { add(BPF_RET | BPF_K, value); }
 };
 
 using Wanted = bool (*)(const IdCall& row);
@@ -68,7 +55,7 @@ constexpr std::uint16_t rows_of(std::uint16_t number, Wanted wanted) {
 }
 
 constexpr void add_condition(IdFilter& filter, const IdWhen& when) {
-  filter.load(offsetof(seccomp_data, args) + 8 * std::size_t{when.argument});
+  filter.load_argument(when.argument);
   filter.add(BPF_ALU | BPF_AND | BPF_K, when.mask);
   filter.leap_if(when.value);
 }
@@ -83,24 +70,9 @@ constexpr void add_conditions(IdFilter& filter, std::uint16_t number, Wanted wan
   filter.answer(SECCOMP_RET_ALLOW);
 }
 
-// Calls from the agent itself pass.
-constexpr void add_place_check(IdFilter& filter) {
-  constexpr auto kHigh = static_cast<std::uint32_t>(kResidentBase >> 32);
-  constexpr std::size_t kPlace = offsetof(seccomp_data, instruction_pointer);
-  filter.load(kPlace + 4);
-  filter.add(BPF_JMP | BPF_JEQ | BPF_K, kHigh, 0, 2);
-  filter.load(kPlace);
-  filter.add(BPF_JMP | BPF_JGE | BPF_K, kResidentTextBytes, 0, 1);
-  filter.answer(SECCOMP_RET_TRAP);
-  filter.answer(SECCOMP_RET_ALLOW);
-}
-
 constexpr IdFilter assemble(Wanted wanted) {
   IdFilter filter;
-  filter.load(offsetof(seccomp_data, arch));
-  filter.add(BPF_JMP | BPF_JEQ | BPF_K, AUDIT_ARCH_X86_64, 1, 0);
-  filter.answer(SECCOMP_RET_ALLOW);
-  filter.load(offsetof(seccomp_data, nr));
+  filter.begin();
   for (const IdCall& row : id_calls) {
     const bool first = wanted(row) && is_first_of_number(row, wanted);
     if (first && !always(row.number, wanted)) add_conditions(filter, row.number, wanted);
@@ -113,22 +85,16 @@ constexpr IdFilter assemble(Wanted wanted) {
   for (std::uint16_t i = 0; i < filter.leap_count; ++i) {
     filter.code[filter.leaps[i]].k = static_cast<std::uint32_t>(filter.count - filter.leaps[i] - 1);
   }
-  add_place_check(filter);
+  filter.answer_by_place();
   return filter;
 }
 
 constexpr IdFilter kIdFilter = assemble(of_any);
 constexpr IdFilter kReadFilter = assemble(of_reading);
 
-std::int64_t install(const IdFilter& filter, std::uint64_t flags) {
-  const sock_fprog program{filter.count, const_cast<sock_filter*>(filter.code)};
-  return sys::raw_syscall(__NR_seccomp, SECCOMP_SET_MODE_FILTER, flags,
-                          reinterpret_cast<std::uint64_t>(&program));
-}
-
 }  // namespace
 
-std::int64_t install_id_filter() { return install(kIdFilter, 0); }
-std::int64_t install_read_filter() { return install(kReadFilter, SECCOMP_FILTER_FLAG_TSYNC); }
+std::int64_t install_id_filter() { return kIdFilter.install(); }
+std::int64_t install_read_filter() { return kReadFilter.install(SECCOMP_FILTER_FLAG_TSYNC); }
 
 }  // namespace torpor::agent
