@@ -288,10 +288,8 @@ void Session::leave() {
 }
 
 void Session::let_calls_age() {
-  const std::int64_t now = base::clock_ns();
   for (Member& member : members_) {
-    if (member.held.zombie) continue;
-    resource::let_calls_age(member.held, waits_, interrupted_ns_, now);
+    if (!member.held.zombie) resource::let_calls_age(member.held, waits_);
   }
 }
 

@@ -7,6 +7,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -28,6 +29,14 @@ struct SeccompProgram {
   std::uint64_t flags = 0;   // SECCOMP_FILTER_FLAG_*: only _LOG can be read back
 };
 
+// What is left of a timeout where the thread will find it: in memory, or in a register.
+struct RunningTimeout {
+  enum class Form { timespec, timeval, milliseconds };
+  Form form;
+  std::uint64_t place;       // address, or which argument of the call
+  std::int64_t deadline_ns;  // CLOCK_MONOTONIC of ours
+};
+
 // What a checkpoint asks of a thread, and the little that it changes: a call that the kernel would
 // not enter again is made to be. Only while it is stopped. All throw base::Error: program_gone if
 // it was killed.
@@ -42,6 +51,11 @@ class StoppedThread {
   // may be -ERESTART...: with these registers it enters the call again.
   [[nodiscard]] virtual Registers registers() const = 0;
   virtual void set_registers(const Registers& registers) = 0;
+  // When its call was interrupted (CLOCK_MONOTONIC of ours), if it can tell.
+  [[nodiscard]] virtual std::optional<std::int64_t> interrupted_ns() const { return std::nullopt; }
+  // After set_registers(): it will itself put there what is left at the moment at which it goes on.
+  // False if it cannot.
+  virtual bool cut_down_on_leaving(const RunningTimeout& /*timeout*/) { return false; }
   // The same as they belong into an image: without what is ours in them.
   [[nodiscard]] virtual Registers registers_to_save() const { return registers(); }
   // Room for a few words that the thread will find when it goes on, and nobody uses till then:

@@ -17,6 +17,7 @@
 #include "process/proc_syscall.h"
 #include "process/proc_tree.h"
 #include "process/remote_memory.h"
+#include "resource/kept_timeouts.h"
 
 namespace torpor::resource {
 namespace {
@@ -28,7 +29,7 @@ constexpr std::int64_t kMillisecond = 1000000;
 constexpr std::int64_t kSecond = 1000000000;
 constexpr std::uint64_t kRedZone = 128;
 
-using Arguments = std::array<std::uint64_t, 6>;
+using Arguments = CallArguments;
 
 Arguments arguments_of(const process::Registers& r) {
   return {r.rdi, r.rsi, r.rdx, r.r10, r.r8, r.r9};
@@ -164,9 +165,16 @@ void shorten(process::Registers& registers, pid_t pid, base::RemotePtr place,
   *argument_register(registers, timeout.timespec_argument) = place.address();
 }
 
+bool is_entered_again(const process::Registers& registers) {
+  return static_cast<std::int64_t>(registers.rax) == kRestartNoHand;
+}
+
 void keep_call_alive(process::StoppedThread& thread, WaitLog& log, std::int64_t stopped_ns) {
   process::Registers registers = thread.registers();
   const auto number = static_cast<std::int64_t>(registers.orig_rax);
+  if (is_entered_again(registers)) {
+    note_kept_timeout(thread, number, arguments_of(registers), stopped_ns, log.kept_deadlines);
+  }
   if (static_cast<std::int64_t>(registers.rax) != -EINTR || !never_restarted(number)) return;
   const Arguments arguments = arguments_of(registers);
   const auto timeout = relative_timeout(number, arguments);
@@ -180,34 +188,26 @@ void keep_call_alive(process::StoppedThread& thread, WaitLog& log, std::int64_t 
   thread.set_registers(registers);
 }
 
-// Calls that write the time left to where the program keeps the timeout, and read it there again.
-struct KeptTimeout {
-  int argument;
-  bool microseconds;  // struct timeval
-};
-
-std::optional<KeptTimeout> kept_timeout(std::int64_t number) {
-  switch (number) {
-    case SYS_select: return KeptTimeout{4, true};
-    case SYS_pselect6: return KeptTimeout{4, false};
-    case SYS_ppoll: return KeptTimeout{2, false};
-    default: return std::nullopt;
-  }
-}
-
-void age_kept_timeout(pid_t pid, const KeptTimeout& kept, const Arguments& arguments,
-                      std::int64_t elapsed_ns) {
-  const base::RemotePtr place(arguments[static_cast<std::size_t>(kept.argument)]);
-  if (place.address() == 0) return;
-  const std::int64_t unit = kept.microseconds ? 1000 : 1;
-  try {
-    const auto now = process::read_value<timespec>(pid, place);  // as large as a timeval
-    const std::int64_t left =
-        std::max<std::int64_t>(0, now.tv_sec * kSecond + now.tv_nsec * unit - elapsed_ns);
-    process::write_value(pid, place, timespec{left / kSecond, left % kSecond / unit});
-  } catch (const base::Error&) {
-    return;  // it cannot be written: the kernel could not either
-  }
+void age_given_timeout(process::StoppedThread& thread, process::Registers registers, WaitLog& log) {
+  using Form = process::RunningTimeout::Form;
+  const auto number = static_cast<std::int64_t>(registers.orig_rax);
+  const Arguments arguments = arguments_of(registers);
+  const auto known = log.waits.find(thread.tid());
+  if (known == log.waits.end() || known->second.arguments != arguments) return;
+  WaitLog::Wait& wait = known->second;
+  const auto timeout = relative_timeout(number, arguments);
+  if (wait.number != number || wait.deadline_ns == 0 || !timeout) return;
+  shorten(registers, thread.tid(), thread.scratch(), *timeout,
+          std::max<std::int64_t>(0, wait.deadline_ns - base::clock_ns()));
+  wait.arguments = arguments_of(registers);
+  thread.set_registers(registers);
+  const bool in_register = timeout->milliseconds_argument >= 0;
+  const auto argument = static_cast<std::size_t>(in_register ? timeout->milliseconds_argument
+                                                             : timeout->timespec_argument);
+  thread.cut_down_on_leaving(
+      in_register
+          ? process::RunningTimeout{Form::milliseconds, argument, wait.deadline_ns}
+          : process::RunningTimeout{Form::timespec, wait.arguments[argument], wait.deadline_ns});
 }
 
 // nanosleep and clock_nanosleep write the time left to where the program asked for it, if it did.
@@ -241,27 +241,14 @@ void keep_calls_alive(process::HeldProcess& held, WaitLog& log, std::int64_t sto
   for (process::StoppedThread* thread : held.threads) keep_call_alive(*thread, log, stopped_ns);
 }
 
-void let_calls_age(process::HeldProcess& held, WaitLog& log, std::int64_t stopped_ns,
-                   std::int64_t now_ns) {
-  for (process::StoppedThread* const stopped : held.threads) {
-    process::StoppedThread& thread = *stopped;
-    process::Registers registers = thread.registers();
-    if (static_cast<std::int64_t>(registers.rax) != kRestartNoHand) continue;
+void let_calls_age(process::HeldProcess& held, WaitLog& log) {
+  for (process::StoppedThread* const thread : held.threads) {
+    const process::Registers registers = thread->registers();
+    if (!is_entered_again(registers)) continue;
     const auto number = static_cast<std::int64_t>(registers.orig_rax);
-    const Arguments arguments = arguments_of(registers);
-    if (const auto kept = kept_timeout(number)) {
-      age_kept_timeout(thread.tid(), *kept, arguments, now_ns - stopped_ns);
-      continue;
-    }
-    const auto known = log.waits.find(thread.tid());
-    if (known == log.waits.end() || known->second.arguments != arguments) continue;
-    WaitLog::Wait& wait = known->second;
-    const auto timeout = relative_timeout(number, arguments);
-    if (wait.number != number || wait.deadline_ns == 0 || !timeout) continue;
-    shorten(registers, thread.tid(), thread.scratch(), *timeout,
-            std::max<std::int64_t>(0, wait.deadline_ns - now_ns));
-    wait.arguments = arguments_of(registers);
-    thread.set_registers(registers);
+    const bool kept =
+        age_kept_timeout(*thread, number, arguments_of(registers), log.kept_deadlines);
+    if (!kept) age_given_timeout(*thread, registers, log);
   }
 }
 
@@ -272,7 +259,7 @@ void let_saved_call_age(pid_t pid, snapshot::Thread& saved, std::int64_t elapsed
   if (elapsed_ns <= 0 || result < kRestartNoHand || result > kRestartSys) return;
   const auto number = static_cast<std::int64_t>(registers.orig_rax);
   const Arguments arguments = arguments_of(registers);
-  if (const auto kept = kept_timeout(number)) age_kept_timeout(pid, *kept, arguments, elapsed_ns);
+  age_kept_timeout(pid, number, arguments, elapsed_ns);
   const auto timeout = relative_timeout(number, arguments);
   const auto length = timeout ? length_of(pid, *timeout, arguments) : std::nullopt;
   if (!length) return;

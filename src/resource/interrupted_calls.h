@@ -23,6 +23,7 @@
 #include "process/held_process.h"
 #include "process/tracee.h"
 #include "proto/snapshot.pb.h"
+#include "resource/kept_timeouts.h"
 
 namespace torpor::resource {
 
@@ -38,6 +39,7 @@ struct WaitLog {
     bool maybe_over = false;
   };
   std::map<pid_t, Wait> waits;
+  KeptDeadlines kept_deadlines;  // since the last stop
 };
 
 // Before the stop: notes which threads wait in a call with a timeout, and since when.
@@ -52,10 +54,9 @@ void capture_interrupted_calls(process::HeldProcess& held, WaitLog& log, std::in
                                std::int64_t now_ns, snapshot::Process& process,
                                std::vector<std::string>& warnings);
 
-// Before the program goes on, as it has stood since `stopped_ns`: that time is gone also for calls
-// that are entered again with what was left.
-void let_calls_age(process::HeldProcess& held, WaitLog& log, std::int64_t stopped_ns,
-                   std::int64_t now_ns);
+// Before the program goes on: the time for which it has stood is gone also for calls that are
+// entered again with what was left.
+void let_calls_age(process::HeldProcess& held, WaitLog& log);
 
 // The same at a restart, for saved registers whose call will be entered again: its timeout is
 // `elapsed_ns` shorter.

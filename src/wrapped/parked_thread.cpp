@@ -63,6 +63,11 @@ std::int64_t start_ns(const process::Stat& stat) {
   return static_cast<std::int64_t>(stat.starttime) * (1000000000 / ::sysconf(_SC_CLK_TCK));
 }
 
+// Where the arguments of a call are among the registers.
+constexpr std::array<std::size_t, 6> kArguments{offsetof(Registers, rdi), offsetof(Registers, rsi),
+                                                offsetof(Registers, rdx), offsetof(Registers, r10),
+                                                offsetof(Registers, r8),  offsetof(Registers, r9)};
+
 template <typename T>
 void put(pid_t tid, base::RemotePtr place, std::size_t offset, const T& value) {
   process::write_value(tid, place + offset, value);
@@ -72,7 +77,8 @@ void put(pid_t tid, base::RemotePtr place, std::size_t offset, const T& value) {
 
 ParkedThread::ParkedThread(pid_t pid, pid_t tid, base::RemotePtr place,
                            const agent::ParkedThread& parked, std::span<const BlockedSyscall> seen,
-                           const process::ResidentView& view, CallLog& log)
+                           const process::ResidentView& view, CallLog& log,
+                           std::int64_t clock_ahead_ns)
     : pid_(pid),
       tid_(tid),
       place_(place),
@@ -80,7 +86,9 @@ ParkedThread::ParkedThread(pid_t pid, pid_t tid, base::RemotePtr place,
       our_signals_(view.mask(0, 3)),
       frame_address_(parked.frame),
       answers_(parked.answers),
-      log_(log) {
+      log_(log),
+      clock_ahead_ns_(clock_ahead_ns),
+      interrupted_ns_(parked.interrupted_ns) {
   frame_ = process::read_value<agent::Frame>(tid_, base::RemotePtr(parked.frame));
   noted_ = process::read_resident_thread(tid_, static_cast<pid_t>(parked.tid));
   mask_ = view.mask(frame_.signal_mask, noted_ ? noted_->blocked : 0);
@@ -93,6 +101,7 @@ ParkedThread::ParkedThread(pid_t pid, pid_t tid, base::RemotePtr place,
   put(tid_, place_, offsetof(agent::ParkedThread, behind_call), stop.behind_call);
   put<std::uint64_t>(tid_, place_, offsetof(agent::ParkedThread, any_handler_ends_it),
                      stop.end == CallEnd::by_any_handler ? 1 : 0);
+  put(tid_, place_, offsetof(agent::ParkedThread, timeout), agent::LateTimeout{});  // its own guess
   tell_way_on();
 }
 
@@ -117,6 +126,23 @@ Registers ParkedThread::registers_to_save() const {
 void ParkedThread::set_registers(const Registers& registers) {
   registers_ = registers;
   tell_way_on();
+}
+
+std::optional<std::int64_t> ParkedThread::interrupted_ns() const {
+  if (interrupted_ns_ == 0) return std::nullopt;
+  return interrupted_ns_ - clock_ahead_ns_;
+}
+
+bool ParkedThread::cut_down_on_leaving(const process::RunningTimeout& timeout) {
+  using Form = process::RunningTimeout::Form;
+  agent::LateTimeout late{agent::kTimespec, timeout.place, timeout.deadline_ns + clock_ahead_ns_};
+  if (timeout.form == Form::timeval) late.form = agent::kTimeval;
+  if (timeout.form == Form::milliseconds) {
+    late.form = agent::kMilliseconds;
+    late.place = kArguments.at(timeout.place) / sizeof(std::uint64_t);
+  }
+  put(tid_, place_, offsetof(agent::ParkedThread, timeout), late);
+  return true;
 }
 
 void ParkedThread::note_call() {

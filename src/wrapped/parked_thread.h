@@ -19,15 +19,18 @@ namespace torpor::wrapped {
 class ParkedThread final : public process::StoppedThread {
  public:
   // `place`: where its agent::ParkedThread lies. `seen`: the calls in which it may have been, the
-  // likeliest first. In which it was is noted in the log.
+  // likeliest first. In which it was is noted in the log. `clock_ahead_ns`: of its CLOCK_MONOTONIC,
+  // before ours.
   ParkedThread(pid_t pid, pid_t tid, base::RemotePtr place, const agent::ParkedThread& parked,
                std::span<const process::BlockedSyscall> seen, const process::ResidentView& view,
-               CallLog& log);
+               CallLog& log, std::int64_t clock_ahead_ns);
 
   [[nodiscard]] pid_t pid() const override { return pid_; }
   [[nodiscard]] pid_t tid() const override { return tid_; }
   [[nodiscard]] process::Registers registers() const override { return registers_; }
   void set_registers(const process::Registers& registers) override;
+  [[nodiscard]] std::optional<std::int64_t> interrupted_ns() const override;
+  bool cut_down_on_leaving(const process::RunningTimeout& timeout) override;
   [[nodiscard]] process::Registers registers_to_save() const override;
   [[nodiscard]] std::vector<std::byte> extended_registers() const override;
   [[nodiscard]] std::uint64_t signal_mask() const override { return mask_; }
@@ -65,6 +68,8 @@ class ParkedThread final : public process::StoppedThread {
   std::uint64_t mask_ = 0;
   std::optional<agent::ResidentThread> noted_;
   CallLog& log_;
+  std::int64_t clock_ahead_ns_;
+  std::int64_t interrupted_ns_;  // by its own clock; 0: it did not tell
 };
 
 }  // namespace torpor::wrapped

@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "process/proc_stat.h"
 #include "process/proc_status.h"
+#include "process/proc_timens.h"
 #include "process/proc_tree.h"
 #include "process/raw_process.h"
 
@@ -31,6 +32,11 @@ bool has_left(pid_t pid, pid_t tid) {
   } catch (const base::Error&) {
     return true;
   }
+}
+
+std::int64_t monotonic_offset_ns(pid_t pid) {
+  const process::TimeOffsets offsets = process::read_time_offsets(pid);
+  return offsets.mono_sec * 1'000'000'000 + offsets.mono_nsec;
 }
 
 std::optional<BlockedSyscall> parse(std::span<const std::byte> text) {
@@ -243,6 +249,8 @@ void StoppingProcess::hand_over() {
   view_.emplace(process::living_thread(pid_));
   const base::RemotePtr room(agent::kRoomAddress);
   leader_dead_ = has_left(pid_, pid_);
+  clock_ahead_ns_ =
+      monotonic_offset_ns(process::living_thread(pid_)) - monotonic_offset_ns(::getpid());
   for (std::size_t i = 0; i < places.size(); ++i) {
     if (places[i].state != agent::kParked) continue;
     add_parked(room + i * sizeof(agent::ParkedThread), places[i]);
@@ -261,7 +269,8 @@ void StoppingProcess::add_parked(base::RemotePtr place, const agent::ParkedThrea
   if (parked.slept[0] != 0) seen.push_back(to_call(std::to_array(parked.slept)));
   if (threads_[tid].call) seen.push_back(*threads_[tid].call);
   if (log_.contains(tid)) seen.push_back(log_.at(tid));
-  parked_.push_back(std::make_unique<ParkedThread>(pid_, tid, place, parked, seen, *view_, log_));
+  parked_.push_back(std::make_unique<ParkedThread>(pid_, tid, place, parked, seen, *view_, log_,
+                                                   clock_ahead_ns_));
 }
 
 pid_t StoppingProcess::seen_pid() const {

@@ -95,6 +95,7 @@ class StoppingProcess {
   std::map<pid_t, Seen> threads_;
   std::vector<std::unique_ptr<ParkedThread>> parked_;
   bool leader_dead_ = false;
+  std::int64_t clock_ahead_ns_ = 0;      // its CLOCK_MONOTONIC, before ours
   std::optional<GroupStop> group_stop_;  // that it was in
   bool had_child_signal_ = false;
 };

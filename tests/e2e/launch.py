@@ -13,7 +13,8 @@ from torpor_testing import TorporTest, is_alive, wait_until
 LISTENER = """
 import os, signal, sys
 def note(number, frame):
-    print(signal.Signals(number).name, flush=True)
+    # Not print: the signal may come while "ready" is being printed.
+    os.write(1, signal.Signals(number).name.encode() + b"\\n")
     if number == signal.SIGUSR2:
         os._exit(7)
 for name in ("TERM", "INT", "HUP", "QUIT", "USR1", "USR2"):

@@ -29,7 +29,7 @@ class LongWaits(disturbed.DisturbedTest):
     only_as_user = True
     seconds = 2.0  # of the shortest call, at first
     refused = ""  # why, if every checkpoint is
-    options = ["--seconds", "0", "--step-ms", "5", "--tolerance-ms", "300"]
+    options = ["--seconds", "0", "--step-ms", "5", "--tolerance-ms", "150"]
 
     def test_wrapped(self):
         self.launch_options, self.environment_letter = ["--mode", "wrapped"], "c"

@@ -17,10 +17,10 @@ from torpor_testing import TorporTest, is_alive, process_state, wait_until
 
 # Counts on standard output until it is told to end; the status says which signal it was.
 COUNTER = """
-import signal, sys, time
-def end(number, frame):
-    print("ended by", signal.Signals(number).name, flush=True)
-    sys.exit(40 + number)
+import os, signal, sys, time
+def end(number, frame):  # not print: the signal may come while a line is being printed
+    os.write(1, b"ended by %s\\n" % signal.Signals(number).name.encode())
+    os._exit(40 + number)
 signal.signal(signal.SIGUSR1, end)
 signal.signal(signal.SIGINT, end)
 count = 0
@@ -34,7 +34,7 @@ while True:
 ASKER = """
 import os, signal, sys
 def winch(number, frame):
-    print("size", *os.get_terminal_size(0), flush=True)
+    os.write(1, b"size %d %d\\n" % tuple(os.get_terminal_size(0)))
 signal.signal(signal.SIGWINCH, winch)
 print("tty", os.isatty(0), *os.get_terminal_size(0), flush=True)
 for number, line in enumerate(sys.stdin):

@@ -31,6 +31,22 @@ void take_from(const Frame& frame, std::uint64_t* r) {
   r[16] = frame.rip, r[17] = frame.cs, r[18] = frame.eflags, r[19] = frame.rsp, r[20] = frame.ss;
 }
 
+// Calls that leave what is left of their timeout where the program keeps it, and read it there
+// again.
+LateTimeout kept_timeout(std::int64_t number, const std::uint64_t* args,
+                         std::int64_t interrupted_ns) {
+  constexpr std::int64_t kSecond = 1000000000;
+  constexpr std::int64_t kMicrosecond = 1000;
+  const bool in_third = number == __NR_ppoll;
+  if (!in_third && number != __NR_select && number != __NR_pselect6) return {};
+  const std::uint64_t place = args[in_third ? 2 : 4];
+  if (place == 0 || !is_readable(place) || !is_readable(place + 8)) return {};
+  const auto* left = reinterpret_cast<const std::int64_t*>(place);
+  const std::int64_t unit = number == __NR_select ? kMicrosecond : 1;
+  return {number == __NR_select ? kTimeval : kTimespec, place,
+          interrupted_ns + left[0] * kSecond + left[1] * unit};
+}
+
 }  // namespace
 
 void find_own_way(const Frame& frame, WayOut& out) {
@@ -46,6 +62,7 @@ void find_own_way(const Frame& frame, WayOut& out) {
   out.registers[16] -= kCallInstructionBytes;
   out.behind_call = frame.rip;
   out.any_handler_ends_it = 1;
+  out.timeout = kept_timeout(number, args, out.interrupted_ns);
 }
 
 }  // namespace torpor::agent

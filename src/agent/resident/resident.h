@@ -110,10 +110,15 @@ struct WayOut {
   std::uint64_t any_handler_ends_it;
   std::uint64_t slept[9];
   std::uint32_t is_new, blocked;
+  std::int64_t interrupted_ns;
+  LateTimeout timeout;
 };
 
 // own_way.cpp: the same without a supervisor. Takes back an EINTR that there is because of us.
 void find_own_way(const Frame& frame, WayOut& out);
+// late_timeout.cpp: puts what is left of it in its place.
+void cut_timeout_down(WayOut& out);
+std::int64_t monotonic_ns();
 
 // group_stop.cpp. Stops the process again if a signal had stopped it before the order came; all
 // threads call it, and come back when the process goes on.

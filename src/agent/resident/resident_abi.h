@@ -76,6 +76,20 @@ struct ResidentThread {
 };
 inline constexpr std::size_t kResidentThreads = 16384;
 
+// What is left of a timeout of the call that will be entered again: worked out by the thread itself
+// on its way, the last moment at which it can be.
+struct LateTimeout {
+  std::uint64_t form;        // TimeoutForm
+  std::uint64_t place;       // address, or index in ParkedThread::registers
+  std::int64_t deadline_ns;  // CLOCK_MONOTONIC of the process
+};
+enum TimeoutForm : std::uint64_t {
+  kNoTimeout = 0,
+  kTimespec = 1,  // at that address
+  kTimeval = 2,
+  kMilliseconds = 3,  // in that register
+};
+
 // One thread that has been stopped, and what it is to do.
 struct ParkedThread {
   std::uint32_t tid;
@@ -102,6 +116,8 @@ struct ParkedThread {
   // stack pointer, address behind it. Written by the supervisor; found again by the next one, if a
   // process that a signal has stopped never left our handler in between.
   std::uint64_t slept[9];
+  std::int64_t interrupted_ns;  // when it came into our handler: CLOCK_MONOTONIC of the process
+  LateTimeout timeout;
 };
 enum ParkState : std::uint32_t { kParkComing = 0, kParked = 1 };
 enum ThreadOrder : std::uint32_t {

@@ -127,6 +127,8 @@ void copy_way(const From& from, To& to) {
   copy_bytes(to.slept, from.slept, sizeof(to.slept));
   to.is_new = from.is_new;
   to.blocked = from.blocked;
+  to.interrupted_ns = from.interrupted_ns;
+  to.timeout = from.timeout;
 }
 
 // Whether a signal that has come meanwhile ends the call in which the thread was stopped.
@@ -237,13 +239,14 @@ void wait_for_orders(const Frame& frame, WayOut& out) {
 }
 
 // Returns to where the thread was, by sigreturn or otherwise.
-void go_on(Frame& frame, const WayOut& out) {
+void go_on(Frame& frame, WayOut& out) {
   constexpr std::int64_t kInterrupted = -EINTR;
   if (is_ended_by_handler(out, frame.signal_mask)) {
     frame.rax = static_cast<std::uint64_t>(kInterrupted);
     frame.rip = out.behind_call;
     return;
   }
+  cut_timeout_down(out);
   if (out.how == kChanged) put_into(frame, out.registers);
   if (out.how != kRestarting) return;
   raw_syscall(__NR_sigaltstack, address_of(&frame.stack[0]), 0);  // as sigreturn would
@@ -301,6 +304,7 @@ void on_stop(int signal, SignalInfo* info, Frame* frame) {
   if (in_resident_text(frame->rip)) return leave_blocking_call(*frame, *info);
   if (!owns_memory()) return;  // it borrows this memory
   WayOut out{};
+  out.interrupted_ns = monotonic_ns();
   find_own_way(*frame, out);
   follow_stops(info->order.stop, *frame, out);
   go_on(*frame, out);
