@@ -36,7 +36,7 @@ std::vector<const OptionDoc*> positionals(const CommandDoc& command) {
 }
 
 // Inside of '...' in any of the shells.
-std::string quoted(std::string_view text) {
+std::string in_quotes(std::string_view text) {
   std::string result = "'";
   for (const char c : text) result += c == '\'' ? std::string("'\\''") : std::string(1, c);
   return result + "'";
@@ -124,12 +124,12 @@ std::string zsh_specification(const OptionDoc& option) {
   const std::string value = fmt::format(":{}:{}", zsh_escaped(option.value), zsh_action(option));
   if (option.positional) {
     const bool program = kind_of(option) == Kind::program;
-    return quoted((program ? "*:" : (option.required ? "" : ":")) + value);
+    return in_quotes((program ? "*:" : (option.required ? "" : ":")) + value);
   }
   std::string entries;
   for (const std::string& name : option.names) {
     entries += (entries.empty() ? "" : " ") +
-               quoted(fmt::format("{}[{}]{}", name, zsh_escaped(option.help),
+               in_quotes(fmt::format("{}[{}]{}", name, zsh_escaped(option.help),
                                   option.value.empty() ? "" : value));
   }
   return entries;
@@ -139,7 +139,7 @@ std::string zsh_specification(const OptionDoc& option) {
 
 std::string fish_values(const OptionDoc& option) {
   switch (kind_of(option)) {
-    case Kind::choice: return " -a " + quoted(words(option.choices()));
+    case Kind::choice: return " -a " + in_quotes(words(option.choices()));
     case Kind::directory: return " -a '(__fish_complete_directories)'";
     case Kind::file: return " -F";
     case Kind::running: return " -a '(torpor docs running 2>/dev/null)'";
@@ -158,7 +158,7 @@ std::string fish_line(const CommandDoc& command, const OptionDoc& option) {
     line += name.starts_with("--") ? " -l " + name.substr(2) : " -s " + name.substr(1);
   }
   if (!option.positional && !option.value.empty()) line += " -x";
-  return line + fish_values(option) + " -d " + quoted(option.help) + "\n";
+  return line + fish_values(option) + " -d " + in_quotes(option.help) + "\n";
 }
 
 }  // namespace
@@ -211,7 +211,7 @@ std::string zsh_completion(const std::vector<CommandDoc>& commands) {
   std::string list;
   std::string cases;
   for (const CommandDoc& command : commands) {
-    list += fmt::format("    {}\n", quoted(command.name + ":" + command.summary));
+    list += fmt::format("    {}\n", in_quotes(command.name + ":" + command.summary));
     cases += fmt::format("    {})\n      _arguments -s", command.name);
     for (const OptionDoc& option : command.options) {
       cases += " \\\n        " + zsh_specification(option);
@@ -251,7 +251,7 @@ std::string fish_completion(const std::vector<CommandDoc>& commands) {
   std::string text = "# fish completion for torpor\ncomplete -c torpor -f\n";
   for (const CommandDoc& command : commands) {
     text += fmt::format("complete -c torpor -n __fish_use_subcommand -a {} -d {}\n", command.name,
-                        quoted(command.summary));
+                        in_quotes(command.summary));
     for (const OptionDoc& option : command.options) text += fish_line(command, option);
   }
   return text;
