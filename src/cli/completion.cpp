@@ -130,7 +130,7 @@ std::string zsh_specification(const OptionDoc& option) {
   for (const std::string& name : option.names) {
     entries += (entries.empty() ? "" : " ") +
                in_quotes(fmt::format("{}[{}]{}", name, zsh_escaped(option.help),
-                                  option.value.empty() ? "" : value));
+                                     option.value.empty() ? "" : value));
   }
   return entries;
 }
