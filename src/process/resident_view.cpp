@@ -1,5 +1,8 @@
 #include "process/resident_view.h"
 
+#include <algorithm>
+#include <span>
+
 #include "base/error.h"
 #include "process/proc_file.h"
 #include "process/remote_memory.h"
@@ -50,6 +53,40 @@ std::optional<std::uint32_t> resident_filters(pid_t pid) {
     // Its memory is gone.
   }
   return std::nullopt;
+}
+
+std::uint32_t count_noted_filters(pid_t pid) {
+  try {
+    const pid_t tid = living_thread(pid);
+    const auto place =
+        read_value<std::uint64_t>(tid, kArea + offsetof(agent::Resident, own_filters));
+    if (place != agent::kOwnFiltersAddress) return 0;
+    return read_value<std::uint32_t>(tid,
+                                     base::RemotePtr(place) + offsetof(agent::OwnFilters, count));
+  } catch (const base::Error&) {
+    return 0;  // its memory is gone
+  }
+}
+
+std::vector<SeccompProgram> read_noted_filters(pid_t pid) {
+  constexpr base::RemotePtr kPlace{agent::kOwnFiltersAddress};
+  std::vector<SeccompProgram> programs;
+  const std::uint32_t count = std::min(count_noted_filters(pid), agent::kMostOwnFilters);
+  for (std::uint32_t i = 0; i < count; ++i) {
+    const auto filter = read_value<agent::OwnFilter>(
+        living_thread(pid),
+        kPlace + offsetof(agent::OwnFilters, filters) + i * sizeof(agent::OwnFilter));
+    if (filter.first > agent::kMostOwnCode || filter.length > agent::kMostOwnCode - filter.first) {
+      throw base::Error(base::ErrorCode::internal,
+                        fmt::format("the agent of process {} has noted a filter wrongly", pid));
+    }
+    SeccompProgram program{std::string(filter.length * sizeof(sock_filter), '\0'), filter.flags};
+    read_memory(living_thread(pid),
+                kPlace + offsetof(agent::OwnFilters, code) + filter.first * sizeof(sock_filter),
+                std::as_writable_bytes(std::span(program.instructions)));
+    programs.push_back(std::move(program));
+  }
+  return programs;
 }
 
 std::optional<agent::ResidentThread> read_resident_thread(pid_t pid, pid_t seen_tid) {

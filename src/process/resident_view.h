@@ -9,8 +9,10 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "agent/resident/resident_abi.h"
+#include "process/stopped_thread.h"
 
 namespace torpor::process {
 
@@ -54,6 +56,10 @@ bool has_resident_agent(pid_t pid);
 // How many of the seccomp filters in force there are its agent's. Nothing while it is in the midst
 // of an exec, or ends.
 std::optional<std::uint32_t> resident_filters(pid_t pid);
+
+// The program's own seccomp filters as its agent has noted them, oldest first; and how many.
+std::vector<SeccompProgram> read_noted_filters(pid_t pid);
+std::uint32_t count_noted_filters(pid_t pid);
 
 // What the agent has noted of a thread that has made a wrapped call.
 std::optional<agent::ResidentThread> read_resident_thread(pid_t pid, pid_t seen_tid);

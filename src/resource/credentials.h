@@ -26,6 +26,7 @@ struct PresentCredentials {
   snapshot::Credentials credentials;  // securebits are not known
   bool may_set_groups = false;        // setgroups(2) is not denied in its user namespace
   IdTranslation ids;                  // which ids exist in its user namespace
+  bool may_install_filters = false;   // seccomp filters, without being root
 };
 // Read from /proc, without stopping anything. Throws base::Error.
 PresentCredentials present_credentials(pid_t pid);

@@ -41,9 +41,12 @@ void check_seccomp(pid_t pid, const process::Status& status, std::uint32_t ours,
     obstacles.push_back({true, pid, fmt::format("thread {}", status.pid),
                          "it is in seccomp's strict mode, in which nobody can work in it",
                          "run the program without its sandbox"});
-  } else if (added_filters(status, ours) != 0 && !can_read_filters()) {
+    return;
+  }
+  const std::uint32_t added = added_filters(status, ours);
+  if (added != 0 && !can_tell_filters(pid, added)) {
     obstacles.push_back({true, pid, fmt::format("thread {}", status.pid),
-                         "it has seccomp filters, which only root can read and suspend",
+                         "it has seccomp filters that only root can read and suspend",
                          "run the program without its sandbox, or torpor as root"});
   }
 }

@@ -6,9 +6,14 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <array>
+#include <span>
+
+#include "agent/agent_abi.h"
 #include "base/error.h"
 #include "process/proc_file.h"
 #include "process/proc_status.h"
+#include "process/remote_memory.h"
 #include "process/resident_view.h"
 #include "resource/thread_view.h"
 
@@ -36,6 +41,10 @@ Filters read_added(const process::StoppedThread& thread, std::uint32_t ours, std
     filters.push_back(thread.seccomp_filter(ours + i));
   }
   return filters;
+}
+
+std::uint64_t flags_of(const snapshot::SeccompFilter& saved) {
+  return (saved.flags() & SECCOMP_FILTER_FLAG_LOG) | SECCOMP_FILTER_FLAG_TSYNC;
 }
 
 bool same(const Filters& a, const Filters& b) {
@@ -66,6 +75,11 @@ bool can_read_filters() {
          in_first_user_namespace();
 }
 
+bool can_tell_filters(pid_t pid, std::uint32_t added) {
+  if (can_read_filters()) return true;
+  return process::has_resident_agent(pid) && process::count_noted_filters(pid) == added;
+}
+
 void capture_seccomp(process::HeldProcess& held, snapshot::Process& process) {
   const std::uint32_t ours = filters_around(held.pid);
   const std::vector<ThreadView> threads = living_threads(held, process);
@@ -73,8 +87,8 @@ void capture_seccomp(process::HeldProcess& held, snapshot::Process& process) {
   for (const ThreadView& thread : threads) {
     const std::uint32_t added =
         added_filters(process::read_status(held.pid, thread.stopped->tid()), ours);
-    if (added != 0 && !can_read_filters()) {
-      refuse(held.pid, "it has seccomp filters, which only root can read");
+    if (added != 0 && !can_tell_filters(held.pid, added)) {
+      refuse(held.pid, "it has seccomp filters that only root can read");
     }
     Filters filters = read_added(*thread.stopped, ours, added);
     if (common && !same(*common, filters)) {
@@ -89,15 +103,29 @@ void capture_seccomp(process::HeldProcess& held, snapshot::Process& process) {
   }
 }
 
+std::array<std::uint64_t, 3> put_filter(pid_t pid, base::RemotePtr room,
+                                        const snapshot::SeccompFilter& saved) {
+  static_assert(sizeof(agent::Context) - offsetof(agent::Context, message) >=
+                sizeof(KernelProgram) + BPF_MAXINSNS * sizeof(sock_filter));
+  const std::size_t length = saved.program().size() / sizeof(sock_filter);
+  if (length > BPF_MAXINSNS) {
+    throw base::Error(base::ErrorCode::bad_image, "a seccomp filter in the image is too long",
+                      "use another generation");
+  }
+  const base::RemotePtr code = room + sizeof(KernelProgram);
+  process::write_value(pid, room,
+                       KernelProgram{static_cast<std::uint16_t>(length), {}, code.address()});
+  process::write_memory(pid, code, std::as_bytes(std::span(saved.program())));
+  return {SECCOMP_SET_MODE_FILTER, flags_of(saved), room.address()};
+}
+
 void restore_seccomp(process::CallList& calls, const snapshot::Process& process) {
   for (const snapshot::SeccompFilter& saved : process.seccomp_filters()) {
     const KernelProgram program{
         static_cast<std::uint16_t>(saved.program().size() / sizeof(sock_filter)),
         {},
         calls.data(std::as_bytes(std::span(saved.program()))).address()};
-    const std::uint64_t flags =
-        (saved.flags() & SECCOMP_FILTER_FLAG_LOG) | SECCOMP_FILTER_FLAG_TSYNC;
-    calls.call(SYS_seccomp, {SECCOMP_SET_MODE_FILTER, flags, calls.value(program)},
+    calls.call(SYS_seccomp, {SECCOMP_SET_MODE_FILTER, flags_of(saved), calls.value(program)},
                "install its seccomp filter");
   }
 }

@@ -7,6 +7,7 @@
 
 #include <sys/types.h>
 
+#include <array>
 #include <cstdint>
 
 #include "process/call_list.h"
@@ -28,14 +29,20 @@ std::uint32_t filters_around(pid_t pid);
 bool in_first_user_namespace();
 // Whether we may read filters, and suspend them with PTRACE_O_SUSPEND_SECCOMP.
 bool can_read_filters();
+// Whether these filters of a process can be told: by us, or because its agent has noted them all.
+bool can_tell_filters(pid_t pid, std::uint32_t added);
 
 // Throws Error refused when filters were added but cannot be read, or threads have different ones.
 // The calls of an agent that was born under a filter are subject to it.
 void capture_seccomp(process::HeldProcess& held, snapshot::Process& process);
 
 // By the leader for all threads (SECCOMP_FILTER_FLAG_TSYNC), as the last call of all: from then on
-// its calls are filtered, unless it is traced with PTRACE_O_SUSPEND_SECCOMP. Nothing is added for a
-// process without filters.
+// its calls are filtered, but for those of a resident agent. Nothing is added for a process without
+// filters.
 void restore_seccomp(process::CallList& calls, const snapshot::Process& process);
+// The same for one filter and a thread that is stopped: the arguments of its call. `room` is as
+// large as what begins with agent::Context::message.
+std::array<std::uint64_t, 3> put_filter(pid_t pid, base::RemotePtr room,
+                                        const snapshot::SeccompFilter& saved);
 
 }  // namespace torpor::resource

@@ -150,6 +150,7 @@ resource::PresentCredentials future_credentials(const snapshot::Computation& mod
     resource::PresentCredentials present = resource::present_credentials(::getpid());
     // The program sees its own (docs/wrapped-mode.md).
     if (identity == Identity::table) present.credentials.set_no_new_privs(false);
+    present.may_install_filters = identity == Identity::table;
     return present;
   }
   resource::PresentCredentials future;
@@ -171,11 +172,6 @@ void check_processes(const snapshot::Computation& model, Identity identity,
   std::vector<resource::Obstacle> obstacles;
   for (const snapshot::Process& process : model.processes()) {
     resource::check_restore(process, future, obstacles);
-    if (identity == Identity::table && !process.seccomp_filters().empty()) {
-      findings.push_back({true, fmt::format("process {}, seccomp", process.pid()),
-                          "filters of its own would apply to the resident agent too",
-                          "restart where ptrace and namespaces are allowed"});
-    }
   }
   for (const resource::Obstacle& found : obstacles) {
     findings.push_back({found.fatal, fmt::format("process {}, {}", found.pid, found.what),

@@ -68,6 +68,7 @@ class Session {
   void restore_foreground_groups();
   void hold_process(process::StoppedProcess& stopped, Husk& husk);
   void vacate(process::StoppedProcess& stopped, Husk& husk);
+  void install_filters(process::StoppedProcess& stopped, const Husk& husk);
   void forget_stops(process::StoppedProcess& parent, const Husk& husk);
   void start_reapers();
   void kill_everything();

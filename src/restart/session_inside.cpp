@@ -13,6 +13,7 @@
 #include "process/proc_stat.h"
 #include "process/remote_memory.h"
 #include "resource/regular_file.h"
+#include "resource/seccomp.h"
 #include "restart/session.h"
 #include "restart/stopped_children.h"
 
@@ -63,6 +64,9 @@ void Session::hold_inside() {
   for (auto& [pid, husk] : tree_->husks()) {
     if (husk.model->state() == snapshot::Process::ZOMBIE) continue;
     tell_resident(husk);
+    process::Batch batch(*husk.agent);
+    resource::restore_seccomp(batch, *husk.model);
+    batch.run();
     built_.push_back(std::make_unique<BuiltProcess>(husk, *result_.wrapped, listener));
   }
   for (const auto& built : built_) {

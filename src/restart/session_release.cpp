@@ -20,6 +20,7 @@
 #include "process/remote_memory.h"
 #include "resource/interrupted_calls.h"
 #include "resource/regular_file.h"
+#include "resource/seccomp.h"
 #include "resource/threads.h"
 #include "restart/session.h"
 #include "restart/stopped_children.h"
@@ -140,7 +141,27 @@ void Session::hold_process(process::StoppedProcess& stopped, Husk& husk) {
     }
     resource::restore_registers(tracee, thread);
   }
+  install_filters(stopped, husk);
   vacate(stopped, husk);
+}
+
+// Its last calls, and ours in its place, are not filtered: that takes the privilege which one has
+// who could read the filters.
+void Session::install_filters(process::StoppedProcess& stopped, const Husk& husk) {
+  if (husk.model->seccomp_filters().empty()) return;
+  process::Tracee& thread = stopped.threads.front();
+  const base::RemotePtr at =
+      process::find_syscall_instruction(stopped.memory_pid(), hole_->start(), hole_->end());
+  const base::RemotePtr room(hole_->context() + offsetof(agent::Context, message));
+  thread.set_options(PTRACE_O_EXITKILL | PTRACE_O_SUSPEND_SECCOMP);
+  for (const snapshot::SeccompFilter& saved : husk.model->seccomp_filters()) {
+    const auto call = resource::put_filter(stopped.memory_pid(), room, saved);
+    const std::int64_t done = process::borrow_thread(thread, at, SYS_seccomp, call);
+    if (done == 0) continue;
+    base::throw_errno(
+        done < 0 ? static_cast<int>(-done) : EINVAL,
+        fmt::format("process {}: cannot install its seccomp filter", husk.held.seen_pid));
+  }
 }
 
 void Session::hold() {

@@ -29,7 +29,8 @@ agent::ExecRecord record_of(const Computation& computation, agent::ResidentTask 
           .no_new_privs = process::read_status(::getpid()).no_new_privs ? 1U : 0U,
           .ids = computation.ids != nullptr ? 1U : 0U,
           .filters = 0,
-          .reads_signals = 0};
+          .reads_signals = 0,
+          .own_filters = 0};
 }
 
 std::string line_of(const agent::ExecRecord& record) {

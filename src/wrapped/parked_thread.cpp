@@ -188,10 +188,14 @@ process::RseqConfiguration ParkedThread::rseq() const {
   return {noted_->sequence, noted_->sequence_bytes, noted_->sequence_signature};
 }
 
-process::SeccompProgram ParkedThread::seccomp_filter(std::uint32_t /*index*/) const {
+// Its agent has noted those that are the youngest of all.
+process::SeccompProgram ParkedThread::seccomp_filter(std::uint32_t index) const {
+  const std::uint32_t all = process::read_status(pid_, tid_).seccomp_filters;
+  const auto noted = process::read_noted_filters(pid_);
+  if (index < all && all - index <= noted.size()) return noted[noted.size() - (all - index)];
   throw base::Error(base::ErrorCode::refused,
-                    fmt::format("process {} has seccomp filters of its own, which cannot be read "
-                                "in the wrapped mode",
+                    fmt::format("process {} has seccomp filters of its own that cannot be read in "
+                                "the wrapped mode",
                                 pid_),
                     "run the program without its sandbox, or launch it with --mode external");
 }

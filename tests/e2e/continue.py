@@ -7,7 +7,7 @@ forkstorm is one that forks, executes others and reaps without pause, through a 
 usage: continue.py [PROGRAM...] [--seed N] [--cycles N] [--only root|user]
 """
 # ctest-for-each: proclist argv_env creds pending_signals dispositions hostile_signals fds deleted_file directories
-# ctest-for-each: devices pipes fifos ptys socketpairs unixsockets eventfds epolls signalfds memory_anonymous
+# ctest-for-each: sandbox devices pipes fifos ptys socketpairs unixsockets eventfds epolls signalfds memory_anonymous
 # ctest-for-each: memory_shared memory_files memory_zeros memory_fork memory_layout private_file_zero
 # ctest-for-each: process_tree stopped daemon dead_leader thread_attrs inflight_vfork blocked_calls clocks
 # ctest-for-each: itimers timerfds pidfds forkstorm
@@ -77,4 +77,4 @@ class Continue(DisturbedTest):
 
 if __name__ == "__main__":
     disturbed.main(Continue, disturbed.features(OPTIONS) | {
-        "forkstorm": {"all_checkpoints": FORKSTORM_CHECKPOINTS}})
+        "sandbox": {"only_as_root": True}, "forkstorm": {"all_checkpoints": FORKSTORM_CHECKPOINTS}})

@@ -6,7 +6,7 @@ usage: continue_wrapped.py [PROGRAM...] [--seed N] [--cycles N] [--only root|use
 """
 # ctest-for-each: proclist creds pending_signals dispositions hostile_signals fds pipes socketpairs epolls signalfds
 # ctest-for-each: memory_anonymous memory_shared memory_fork process_tree stopped daemon dead_leader thread_attrs
-# ctest-for-each: inflight_vfork blocked_calls clocks itimers timerfds pidfds forkstorm
+# ctest-for-each: inflight_vfork blocked_calls clocks itimers timerfds pidfds forkstorm sandbox
 # ctest: TIMEOUT 600
 
 import importlib

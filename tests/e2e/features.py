@@ -7,7 +7,7 @@ usage: features.py [PROGRAM...] [--seed N] [--cycles N] [--only root|user]
 # ctest-for-each: proclist argv_env creds pending_signals dispositions hostile_signals fds deleted_file directories
 # ctest-for-each: devices pipes fifos ptys socketpairs unixsockets eventfds epolls signalfds memory_anonymous
 # ctest-for-each: memory_shared memory_files memory_zeros memory_fork memory_layout private_file_zero
-# ctest-for-each: process_tree stopped daemon dead_leader thread_attrs inflight_vfork blocked_calls clocks
+# ctest-for-each: sandbox process_tree stopped daemon dead_leader thread_attrs inflight_vfork blocked_calls clocks
 # ctest-for-each: itimers timerfds pidfds
 
 import time
@@ -56,4 +56,5 @@ class Features(DisturbedTest):
 
 
 if __name__ == "__main__":
-    disturbed.main(Features, disturbed.features(OPTIONS) | {"hostile_signals": {"cycles": 10}})
+    disturbed.main(Features, disturbed.features(OPTIONS) | {
+        "hostile_signals": {"cycles": 10}, "sandbox": {"only_as_root": True}})

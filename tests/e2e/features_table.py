@@ -4,7 +4,7 @@
 usage: features_table.py [PROGRAM...] [--seed N] [--cycles N] [--only root|user]
 """
 # ctest-for-each: blocked_calls creds daemon dead_leader dispositions fds hostile_signals pending_signals
-# ctest-for-each: process_tree signalfds socketpairs unixsockets stopped ptys clocks itimers timerfds
+# ctest-for-each: process_tree signalfds socketpairs unixsockets stopped ptys clocks itimers timerfds sandbox
 
 import disturbed
 import features

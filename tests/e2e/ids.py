@@ -36,7 +36,7 @@ class Ids(TorporTest):
             if name in HOLES:
                 continue
             with self.subTest(program=name):
-                done = self.launch(*command, "--seconds", "0.3")
+                done = self.launch(*command, "--seconds", "1")
                 self.assertIn(done.returncode, (0, 77), done.stderr)
 
     def test_the_ids_are_other_ones(self):

@@ -36,7 +36,7 @@ FEATURES = (
     "proclist argv_env creds pending_signals dispositions hostile_signals fds deleted_file directories devices "
     "pipes fifos ptys socketpairs unixsockets eventfds epolls signalfds memory_anonymous memory_shared "
     "memory_files memory_zeros memory_fork memory_layout private_file_zero process_tree stopped daemon "
-    "dead_leader thread_attrs inflight_vfork blocked_calls clocks itimers timerfds pidfds").split()
+    "dead_leader thread_attrs inflight_vfork blocked_calls clocks itimers timerfds pidfds sandbox").split()
 
 
 def features(options: dict[str, str]) -> dict[str, dict]:
@@ -132,6 +132,7 @@ class DisturbedTest(TorporTest):
     restart_options: list[str] = []  # of torpor restart
     restart_environment = ""         # in which it is restarted, if any
     only_as_user = False            # where root would go the same way
+    only_as_root = False            # where nobody else can
 
     @classmethod
     def setUpClass(cls):
@@ -367,9 +368,9 @@ def main(case: type[DisturbedTest], programs: dict[str, dict]) -> None:
     suite = unittest.TestSuite()
     for name in names:
         for user, uid in users().items():
-            if case.only_as_user and user == "root":
-                continue
             attributes = {"name": name, "uid": uid, "__module__": case.__module__, **programs[name]}
+            if user == ("root" if case.only_as_user else attributes.get("only_as_root") and "user"):
+                continue
             variant = type(f"{case.__name__}_{name}_{user}", (case,), attributes)
             suite.addTests(unittest.defaultTestLoader.loadTestsFromTestCase(variant))
     result = unittest.TextTestRunner(verbosity=2).run(suite)

@@ -93,12 +93,17 @@ std::int64_t execute_ours(const Execution& execution, const ProgramFile& file) {
   record.descriptor = static_cast<std::uint64_t>(file.descriptor);
   record.signal_mask = execution.signal_mask;
   record.ignored = ignored_of_ours();
+  const std::int64_t filters = hand_own_filters_over();
+  if (filters < 0) return filters;
+  record.own_filters = static_cast<std::uint64_t>(filters);
   char text[kRecordText];
   put_record(text, record);
   raw_syscall(__NR_fcntl, record.descriptor, F_SETFD, 0);
   const std::uint64_t count = count_of(execution.arguments);
-  return count <= kOnStack ? with_room_on_stack(execution, text)
-                           : with_room_mapped(execution, text, count);
+  const std::int64_t error = count <= kOnStack ? with_room_on_stack(execution, text)
+                                               : with_room_mapped(execution, text, count);
+  if (filters > 0) close(filters - 1);
+  return error;
 }
 
 // What we cannot load goes on without us. The filter lets programs of 32 bits alone; a stop signal

@@ -1,6 +1,7 @@
 // A husk in the wrapped mode: the resident agent serves in the place where it will stay, and what
 // it has built up goes on as what was stopped from inside does (stop.cpp).
 #include <asm/unistd.h>
+#include <linux/seccomp.h>
 
 #include "agent/resident/checkpoint_thread.h"
 #include "agent/resident/clocks.h"
@@ -81,6 +82,9 @@ std::int64_t system_call(std::int64_t number, const std::uint64_t (&args)[6]) {
   if (number == __NR_rt_sigaction || number == __NR_rseq) {
     Trap trap{number, {args[0], args[1], args[2], args[3], args[4], args[5]}, nullptr};
     return number == __NR_rseq ? wrap_sequences(trap) : wrap_signal_call(trap);
+  }
+  if (number == __NR_seccomp && args[0] == SECCOMP_SET_MODE_FILTER) {
+    return install_own_filter(args[1], args[2]);
   }
   if (const ClockCall* time = find_given_time(request); time != nullptr) {
     return ClockCaller(id_table().clocks, {make_raw, nullptr}).call(*time, request);

@@ -10,6 +10,7 @@ static_assert(sizeof(Resident) == RESIDENT_BYTES);
 static_assert(kResidentData == 0x7e9100040000);
 static_assert(kClockStub == CLOCK_STUB && kClockStub >= kResidentBase + kResidentBytes);
 static_assert(kRoomAddress >= kClockStub + kPage);
+static_assert(kOwnFiltersAddress + sizeof(OwnFilters) <= kRoomAddress);
 static_assert(kIdTableAddress + offsetof(IdTable, clocks) == CLOCK_OFFSETS);
 static_assert(kIdTableAddress + kIdTableBytes <= kResidentBase + kResidentSpan);
 static_assert(sizeof(ResidentProcess) <= kPage);

@@ -62,6 +62,18 @@ std::int64_t wrap_exec(Trap& trap);
 std::int64_t wrap_fork(Trap& trap);
 std::int64_t wrap_prctl(Trap& trap);
 std::int64_t wrap_link(Trap& trap);
+inline constexpr std::int64_t kNotWrapped = -4097;  // not a call that is led in because of us
+
+// own_filters.cpp: the program's own seccomp filters.
+bool has_own_filters();
+std::int64_t wrap_seccomp(const Trap& trap);  // seccomp(2), or the same by prctl(2)
+// As SECCOMP_SET_MODE_FILTER, for all threads there are.
+std::int64_t install_own_filter(std::uint64_t flags, std::uint64_t program);
+// Whether they end a call that was led in; then it is done.
+bool is_judged(SignalInfo& info, Frame& frame);
+// Over an exec, which they survive: as in ExecRecord, or -errno.
+std::int64_t hand_own_filters_over();
+std::int64_t take_own_filters(std::uint64_t handed);
 std::int64_t wrap_sequences(Trap& trap);
 
 // wrap_signals.cpp: once the program has a signalfd, and a table of ids.
@@ -81,6 +93,9 @@ void ignore_stop_signal();
 // virtual_signals.cpp: one of ours that was meant for the program. May not return.
 void deliver_virtual(std::uint64_t signal, SignalInfo* info, Frame* frame);
 void send_pending(std::uint32_t bits);
+// The same for one that the program can neither block nor ignore.
+void deliver_forced(std::uint64_t signal, SignalInfo* info, Frame* frame);
+[[noreturn]] void end_by(std::uint64_t signal);
 
 // Whether this process is the one whose memory this is, and not one that borrows it (vfork).
 bool owns_memory();

@@ -7,6 +7,8 @@
 // own text pass. This is why its address is the same in every process and every version.
 #pragma once
 
+#include <linux/filter.h>
+
 #include <cstddef>
 #include <cstdint>
 
@@ -39,6 +41,7 @@ struct ExecRecord {
   std::uint64_t ids;            // not 0: there is a pid table (id_table.h)
   std::uint64_t filters;        // seccomp filters of ours that are in force
   std::uint64_t reads_signals;  // not 0: among them the one that leads reads of signalfds in
+  std::uint64_t own_filters;    // 1 + the descriptor of a file with the OwnFilters; 0: none
 };
 inline constexpr std::size_t kRecordFields = sizeof(ExecRecord) / sizeof(std::uint64_t);
 inline constexpr std::size_t kRecordText = kRecordFields * 17 + 1;
@@ -172,6 +175,7 @@ struct Resident {
   // clock_gettime in it, if that leads to us (clock_vdso.h); and what stood there.
   std::uint64_t clock_function;
   std::uint8_t clock_head[16];
+  std::uint64_t own_filters;  // address of the OwnFilters; 0: the program has none
   alignas(4096) ResidentProcess process;
   alignas(4096) ResidentThread threads[kResidentThreads];
   alignas(4096) Context context;  // of the checkpoint thread
@@ -179,6 +183,21 @@ struct Resident {
 inline constexpr std::uint64_t kResidentMagic = 0x31736572726f7470;  // "ptorres1"
 inline constexpr std::uint64_t kResidentBytes =
     kResidentTextBytes + (sizeof(Resident) + kPage - 1) / kPage * kPage;
+
+// The program's own seccomp filters as it gave them, oldest first (own_filters.h).
+struct OwnFilter {
+  std::uint32_t first, length;  // in OwnFilters::code
+  std::uint32_t flags;          // SECCOMP_FILTER_FLAG_*
+  std::uint32_t unused;
+};
+inline constexpr std::uint32_t kMostOwnFilters = 128;
+inline constexpr std::uint32_t kMostOwnCode = 32768;  // as many as the kernel takes, seccomp(2)
+struct OwnFilters {
+  std::uint32_t lock, count, used;
+  std::uint32_t others;  // not 0: there are filters besides that could not be noted
+  OwnFilter filters[kMostOwnFilters];
+  sock_filter code[kMostOwnCode];
+};
 
 // Functions that only the resident agent has, in Call::number.
 enum ResidentFunction : std::int64_t {
@@ -224,6 +243,7 @@ inline constexpr char kProgramPrefix[] = "torpor-";
 
 // Everything of the resident agent lies within.
 inline constexpr std::uint64_t kClockStub = kResidentBase + 0xa00000;  // ClockStub (clock_vdso.h)
+inline constexpr std::uint64_t kOwnFiltersAddress = kResidentBase + 0xb00000;
 inline constexpr std::uint64_t kRoomAddress = kResidentBase + 0x1000000;
 inline constexpr std::uint64_t kResidentSpan = 0x40000000;
 inline constexpr std::uint64_t kIdTableAddress = kResidentBase + 0x8000000;

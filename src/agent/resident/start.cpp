@@ -35,7 +35,9 @@ std::int64_t set_up(const ExecRecord& record) {
               address_of(&own.context) - address_of(&own.process), kWipeOnFork);
   claim_memory();
   install_handlers();
-  return map_ids(record);
+  own.record.own_filters = 0;
+  const std::int64_t error = take_own_filters(record.own_filters);
+  return error < 0 ? error : map_ids(record);
 }
 
 std::int64_t install_filters() {

@@ -39,10 +39,12 @@ void on_trap(int signal, SignalInfo* info, Frame* frame) {
     deliver_virtual(static_cast<std::uint64_t>(signal), info, frame);
     return;
   }
+  if (is_judged(*info, *frame)) return;
   Trap trap{info->call.number,
             {frame->rdi, frame->rsi, frame->rdx, frame->r10, frame->r8, frame->r9},
             frame};
   const std::int64_t result = make_wrapped_call(trap);
+  if (result == kNotWrapped) return deliver_forced(kTrapSignal, info, frame);
   if (result != kMakeItAgain) frame->rax = static_cast<std::uint64_t>(result);
 }
 

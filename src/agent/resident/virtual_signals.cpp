@@ -12,15 +12,6 @@ constexpr std::uint64_t kResetHand = 0x80000000;  // SA_RESETHAND
 
 std::uint64_t here() { return static_cast<std::uint64_t>(raw_syscall(__NR_getpid)); }
 
-// As a signal without a handler ends a program: with its number in the status.
-[[noreturn]] void end_by(std::uint64_t signal) {
-  use_default_action(signal);
-  const std::uint64_t only = ~bit_of(signal);
-  raw_syscall(__NR_tgkill, here(), static_cast<std::uint64_t>(raw_syscall(__NR_gettid)), signal);
-  raw_syscall(__NR_rt_sigprocmask, 2 /* SIG_SETMASK */, address_of(&only), 0, 8);
-  for (;;) raw_syscall(__NR_exit_group, 128 + signal);
-}
-
 // The frame that the kernel has built for us becomes that of the program's handler.
 [[noreturn]] void enter_handler(std::uint64_t signal, const VirtualAction& action, SignalInfo* info,
                                 Frame* frame) {
@@ -49,6 +40,23 @@ std::uint64_t here() { return static_cast<std::uint64_t>(raw_syscall(__NR_getpid
 }
 
 }  // namespace
+
+// As a signal without a handler ends a program: with its number in the status.
+[[noreturn]] void end_by(std::uint64_t signal) {
+  use_default_action(signal);
+  const std::uint64_t only = ~bit_of(signal);
+  raw_syscall(__NR_tgkill, here(), static_cast<std::uint64_t>(raw_syscall(__NR_gettid)), signal);
+  raw_syscall(__NR_rt_sigprocmask, 2 /* SIG_SETMASK */, address_of(&only), 0, 8);
+  for (;;) raw_syscall(__NR_exit_group, 128 + signal);
+}
+
+void deliver_forced(std::uint64_t signal, SignalInfo* info, Frame* frame) {
+  const int index = index_of_ours(signal);
+  const ResidentThread* thread = known_thread(static_cast<std::uint32_t>(raw_syscall(__NR_gettid)));
+  const bool blocked = thread != nullptr && (thread->blocked & (1U << index)) != 0;
+  if (blocked || resident().actions[index].handler == kIgnore) end_by(signal);
+  deliver_virtual(signal, info, frame);
+}
 
 void deliver_virtual(std::uint64_t signal, SignalInfo* info, Frame* frame) {
   if (!owns_memory() || in_resident_text(frame->rip)) return;

@@ -2,6 +2,7 @@
 #include <asm/errno.h>
 #include <asm/unistd.h>
 #include <linux/prctl.h>
+#include <linux/seccomp.h>
 
 #include "agent/resident/resident.h"
 
@@ -16,11 +17,6 @@ bool begins_with(const char* text, std::int64_t length, const char* wanted) {
     if (i == length || text[i] != wanted[i]) return false;
   }
   return true;
-}
-
-std::int64_t set_seccomp(const Trap& trap) {
-  const auto& a = trap.args;
-  return raw_syscall(trap.number, a[0], a[1], a[2], a[3], a[4]);
 }
 
 }  // namespace
@@ -47,10 +43,10 @@ std::int64_t wrap_fork(Trap& trap) {
 
 std::int64_t wrap_prctl(Trap& trap) {
   const auto& a = trap.args;
-  if (trap.number == __NR_seccomp) return set_seccomp(trap);
+  if (trap.number == __NR_seccomp) return wrap_seccomp(trap);
   switch (static_cast<std::uint32_t>(a[0])) {
-    case PR_SET_SECCOMP: return set_seccomp(trap);
-    case PR_GET_SECCOMP: return 0;
+    case PR_SET_SECCOMP: return wrap_seccomp(trap);
+    case PR_GET_SECCOMP: return has_own_filters() ? SECCOMP_MODE_FILTER : SECCOMP_MODE_DISABLED;
     default: break;
   }
   const std::int64_t result = raw_syscall(__NR_prctl, a[0], a[1], a[2], a[3], a[4]);

@@ -199,7 +199,7 @@ std::int64_t wrap_signal_call(Trap& trap) {
     case __NR_io_pgetevents: return wait_with_place(trap, trap.frame->r9);
     case __NR_signalfd:
     case __NR_signalfd4: return wrap_signalfd(trap);
-    default: return -ENOSYS;
+    default: return kNotWrapped;
   }
 }
 
